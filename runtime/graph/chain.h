@@ -1,0 +1,36 @@
+/* A chain of pointwise steps as data: what the pointwise kernel runs, a reduction runs before it reduces, and a
+ * product runs on its accumulators. shaders/common/chain_ops.h says how a step is encoded. */
+#ifndef TUFF_RUNTIME_CHAIN_H
+#define TUFF_RUNTIME_CHAIN_H
+
+#include "runtime/graph/graph.h"
+#include "shaders/common/chain_ops.h"
+
+typedef struct chain_step {
+    uint8_t op, a, b, c;
+} chain_step;
+
+/* Whose inputs: node->inputs in order for a pointwise node and for a reduction's prologue. For a product's epilogue,
+ * input 0 is the accumulator and input i > 0 is node->inputs[own inputs + i - 1].
+ * Whose outputs: node->outputs in order; for a prologue, outputs[0] alone, what is reduced. */
+typedef struct chain {
+    chain_step steps[CHAIN_MAX_STEPS];
+    uint32_t step_count;
+    uint32_t constants[CHAIN_MAX_CONSTANTS]; /* bits */
+    uint32_t constant_count;
+    uint32_t input_count;
+    uint8_t outputs[MAX_OUTPUTS]; /* operands, usually CHAIN_STEP + i */
+    uint32_t output_count;
+} chain;
+
+static inline uint32_t chain_word(chain_step s) {
+    return (uint32_t)s.op | (uint32_t)s.a << 8 | (uint32_t)s.b << 16 | (uint32_t)s.c << 24;
+}
+
+/* The operand of a constant, added if it is new; 0xff if there is no room. */
+uint8_t chain_constant(chain *chain, uint32_t bits);
+
+/* True if a step reads the step record (random operators). */
+bool chain_is_random(const chain *chain);
+
+#endif

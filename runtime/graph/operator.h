@@ -1,0 +1,103 @@
+/* An operator is one row: a name, inputs, attributes, and what it means to the compiler's steps.
+ *
+ * The rows stand in layers/, one file for each family; the runtime knows operators only through this
+ * interface. A row is one of three sorts:
+ *
+ * - pointwise: `chain_op` names a step of the pointwise chain (shaders/common/chain_ops.h); there is no lower.
+ *   Its operands are the inputs in order, then the FLOAT attributes in order as constants.
+ * - composite: `expand` builds it from other operators, after differentiation; there is no lower.
+ * - kernel: `lower` asks for kernels.
+ *
+ * `gradient` may be missing for a composite (its parts are differentiated) and where OPERATOR_DETACH is set. */
+#ifndef TUFF_RUNTIME_OPERATOR_H
+#define TUFF_RUNTIME_OPERATOR_H
+
+#include "runtime/graph/graph.h"
+
+typedef struct lowering lowering; /* runtime/program/lowering.h */
+
+typedef enum attribute_type { ATTRIBUTE_INT = 0, ATTRIBUTE_FLOAT, ATTRIBUTE_BOOL, ATTRIBUTE_INTS } attribute_type;
+
+typedef struct attribute {
+    const char *name; /* PyTorch's */
+    attribute_type type;
+    attribute_value value; /* the default */
+} attribute;
+
+/* What infer fills in: its node has op, attributes and inputs set. */
+typedef struct inference {
+    tuff_graph *graph; /* for graph_fail */
+    const node *node;
+    uint32_t output_count; /* preset to 1 */
+    tuff_shape shapes[MAX_OUTPUTS];
+    tuff_type types[MAX_OUTPUTS]; /* preset to TUFF_F32 */
+} inference;
+
+/* How a kernel wants an input to lie, or leaves an output. The layout step copies where it must. */
+typedef enum layout {
+    LAYOUT_ANY = 0,       /* input: any strides. output: as the step likes (follows the largest input) */
+    LAYOUT_ROW_MAJOR,     /* contiguous, last axis fastest */
+    LAYOUT_CHANNELS_LAST, /* (N, C, H, W) contiguous in the order N, H, W, C */
+    LAYOUT_MATRIX,        /* one of the last two axes has stride 1; the others are free */
+    LAYOUT_KERNEL_LAST,   /* (O, I, kh, kw) contiguous in the order kh, kw, I, O: convolution's weights */
+} layout;
+
+/* Where a tensor lies: strides in elements for each logical axis. */
+typedef struct view {
+    uint32_t storage; /* in lowered.storages */
+    uint64_t offset;  /* elements from the storage's start */
+    tuff_type type;
+    tuff_shape shape;
+    int64_t strides[TUFF_MAX_RANK];
+} view;
+
+enum {
+    OPERATOR_DETACH = 1,   /* has no gradient; a path ends here */
+    OPERATOR_COMMUTES = 2, /* (reserved for the fuse step) */
+};
+
+struct operator{
+    const char *name;               /* "conv2d" */
+    const char *formula;            /* one line for the documentation */
+    const char *inputs[MAX_INPUTS]; /* names; optional ones end in '?' */
+    const attribute *attributes;
+    uint32_t attribute_count;
+    uint32_t flags;
+    uint32_t shape_only; /* bit i: of input i only the shape matters; it is never read */
+
+    uint32_t chain_op; /* pointwise: a CHAIN_ code; 0 otherwise */
+
+    /* Outputs' shapes and types, or graph_fail(g, TUFF_ERROR_SHAPE, ...) naming operator, tensors, shapes. Missing
+     * for a pointwise row: its inputs broadcast to one float output. */
+    tuff_result (*infer)(inference * inference);
+
+    /* grad_outputs[i] may be NULL (no gradient arrives). Sets grad_inputs[i] to tensors of the inputs' shapes built in
+     * node->outputs[0]->graph, or leaves NULL. needs bit i: somebody wants grad_inputs[i]. */
+    tuff_result (*gradient)(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                            tuff_tensor **grad_inputs);
+
+    /* Builds the outputs from inputs (which stand in graph) by other operators. training: dropout drops. */
+    tuff_result (*expand)(tuff_graph * graph, const node *node, tuff_tensor *const *inputs, bool training,
+                          tuff_tensor **outputs);
+
+    layout input_layouts[MAX_INPUTS];
+    layout output_layout;
+    /* For operators that only look at their input differently: the output's view, or false if the input's strides
+     * do not allow it (the step then copies the input to row-major and asks again). Such a row has no lower. */
+    bool (*look)(const node *node, const view *input, view *output);
+
+    tuff_result (*lower)(lowering * lowering, const node *node);
+};
+
+/* Attribute access by name is for messages; rows use their own enumerators as indices. */
+static inline tuff_graph *node_graph(const node *node) {
+    return node->outputs[0]->graph;
+}
+
+/* All rows, for `tuff op`, documentation and tests; each family's file exports its array (layers/table.c). */
+const operator* const * operator_table(uint32_t *count);
+
+/* "conv2d 'conv1': " into text, for messages. */
+const char *node_text(const node *node, char text[160]);
+
+#endif
