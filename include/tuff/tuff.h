@@ -65,6 +65,10 @@ TUFF_API const char *tuff_result_name(tuff_result result);
  * failing call. Any thread. */
 TUFF_API const char *tuff_last_message(void);
 
+/* For libraries that stand on Tuff (tuff_io is one): makes message the calling thread's latest failure and
+ * returns result, so that one writes `return tuff_fail(...)`. The message is copied. Any thread. */
+TUFF_API tuff_result tuff_fail(tuff_result result, const char *message);
+
 /* "major.minor.patch" of the library that is linked. Any thread. */
 TUFF_API const char *tuff_version(void);
 
@@ -304,6 +308,12 @@ TUFF_API float tuff_optimizer_lr(const tuff_optimizer *optimizer);
 /* Updates done so far (submitted); saved and loaded with the model. */
 TUFF_API uint64_t tuff_optimizer_step_count(const tuff_optimizer *optimizer);
 TUFF_API tuff_result tuff_optimizer_set_step_count(tuff_optimizer *optimizer, uint64_t count);
+
+/* A model's optimizers in the order of their creation, and the name each one's states begin with (valid as long
+ * as the model). NULL for an index out of range. */
+TUFF_API uint32_t tuff_model_optimizer_count(const tuff_model *model);
+TUFF_API tuff_optimizer *tuff_model_optimizer(const tuff_model *model, uint32_t index);
+TUFF_API const char *tuff_optimizer_name(const tuff_optimizer *optimizer);
 
 /* ---- graphs ------------------------------------------------------------------------------- */
 
