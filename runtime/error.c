@@ -23,13 +23,17 @@ tuff_result tuff_set_last_message(tuff_result result, const char *text) {
     return result;
 }
 
-tuff_result error_last(void) { return latest; }
+tuff_result error_last(void) {
+    return latest;
+}
 
 tuff_result error_out_of_host_memory(size_t bytes) {
     return error_set(TUFF_ERROR_MEMORY, "the host has no memory left: %zu bytes were asked for", bytes);
 }
 
-const char *tuff_last_message(void) { return message; }
+const char *tuff_last_message(void) {
+    return message;
+}
 
 const char *tuff_result_name(tuff_result result) {
     switch (result) {
@@ -48,7 +52,9 @@ const char *tuff_result_name(tuff_result result) {
     return "TUFF_ERROR_?";
 }
 
-#define TEXT(x)       #x
+#define TEXT(x)         #x
 #define DOTTED(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
 
-const char *tuff_version(void) { return DOTTED(TUFF_VERSION_MAJOR, TUFF_VERSION_MINOR, TUFF_VERSION_PATCH); }
+const char *tuff_version(void) {
+    return DOTTED(TUFF_VERSION_MAJOR, TUFF_VERSION_MINOR, TUFF_VERSION_PATCH);
+}
