@@ -25,7 +25,7 @@ function(tuff_compile_options target)
       # the same sums on every machine: no silent contraction into fused multiply-adds
       -ffp-contract=off
       $<$<BOOL:${TUFF_WERROR}>:-Werror>)
-    # POSIX beside C17: clock_gettime, fsync, strdup
-    target_compile_definitions(${target} PRIVATE _POSIX_C_SOURCE=200809L _FILE_OFFSET_BITS=64)
+    # POSIX beside C17: clock_gettime, fsync, strdup, realpath
+    target_compile_definitions(${target} PRIVATE _XOPEN_SOURCE=700 _FILE_OFFSET_BITS=64)
   endif()
 endfunction()
