@@ -24,8 +24,10 @@ typedef struct tuff_load_desc {
 } tuff_load_desc;
 
 /* Loads states by name. Everything is checked before the first one changes: a model is never half
- * loaded. Optimizer states absent from the file keep their values. Errors: FILE (names the file, the
- * tensor, the byte, what was expected). */
+ * loaded. Optimizer states absent from the file keep their values; those that only the file has are
+ * skipped, and so is PyTorch's num_batches_tracked. To go on with a training, compile the program that
+ * trains first: its compilation makes the optimizer's states (without them the optimizer, step count
+ * included, starts anew). Errors: FILE (names the file, the tensor, the byte, what was expected). */
 TUFF_API tuff_result tuff_load(tuff_model *model, const char *path, const tuff_load_desc *desc);
 
 /* One tensor of a safetensors file, or to be written to one. */
