@@ -100,7 +100,7 @@ uint32_t dispatch_set_pipelines(const dispatch_set *set);
 typedef struct commands commands;
 
 /* A command buffer of our own, recorded once and submitted many times (one submission in flight at a time). */
-tuff_result commands_create(tuff_device *device, const char *name, commands **out);
+tuff_result commands_create(tuff_device *device, const char *name, commands **out); /* for QUEUE_COMPUTE */
 void commands_destroy(commands *commands);
 tuff_result commands_begin(commands *commands);
 tuff_result commands_end(commands *commands);
@@ -112,6 +112,10 @@ typedef struct foreign_commands {
 commands *commands_wrap(tuff_device *device, void *vk_command_buffer, foreign_commands *storage);
 
 void commands_dispatch(commands *commands, const dispatch_set *set, uint32_t index);
+/* A part of a dispatch: the workgroups base .. base + groups - 1 of each direction. The parts of a long dispatch do the
+ * same as the whole; gl_NumWorkGroups alone shows the part's. */
+void commands_dispatch_part(commands *commands, const dispatch_set *set, uint32_t index, const uint32_t base[3],
+                            const uint32_t groups[3]);
 void commands_copy(commands *commands, buffer_range from, buffer_range to); /* sizes equal, multiples of 4 */
 void commands_fill(commands *commands, buffer_range range, uint32_t word);
 
@@ -146,6 +150,9 @@ typedef enum queue_kind {
 
 /* True if QUEUE_TRANSFER is another queue than QUEUE_COMPUTE. */
 bool device_has_transfer_queue(const tuff_device *device);
+
+/* Commands for a queue; on QUEUE_TRANSFER only copies, fills, and barriers between them. */
+tuff_result commands_create_for(tuff_device *device, queue_kind queue, const char *name, commands **out);
 
 /* A point in a queue's timeline. value 0 is always past. */
 typedef struct queue_point {

@@ -1,0 +1,67 @@
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool expecting;
+static uint32_t seen;
+static char first_seen[4096];
+static bool failed;
+
+/* At the program's end: cmocka's own exit status knows nothing of messages that arrived outside an assertion. */
+static void fail_at_exit(void) {
+    if (!failed) return;
+    fprintf(stderr, "[  FAILED  ] validation messages arrived, see above\n");
+    fflush(NULL);
+    _exit(1);
+}
+
+void test_log(void *user, tuff_log_level level, const char *message) {
+    (void)user;
+    if (level == TUFF_LOG_INFO) return;
+    if (expecting) {
+        if (seen++ == 0) snprintf(first_seen, sizeof first_seen, "%s", message);
+        return;
+    }
+    if (!failed) atexit(fail_at_exit);
+    failed = true;
+    fprintf(stderr, "%s: %s\n", level == TUFF_LOG_ERROR ? "error" : "warning", message);
+}
+
+tuff_device *test_device_open(const tuff_device_desc *desc) {
+    tuff_device_desc d = { 0 };
+    if (desc) d = *desc;
+    d.log = test_log;
+    d.log_user = NULL;
+    tuff_device *device = NULL;
+    if (tuff_device_open(&d, &device) != TUFF_OK) {
+        fprintf(stderr, "no device for the tests: %s\n", tuff_last_message());
+        exit(1);
+    }
+    return device;
+}
+
+void test_expect_messages(bool expected) { expecting = expected; }
+
+uint32_t test_messages_seen(const char **first) {
+    uint32_t count = seen;
+    if (first) *first = count ? first_seen : "";
+    seen = 0;
+    return count;
+}
+
+bool test_validating(bool gpu) {
+    const char *text = getenv("TUFF_VALIDATION");
+    if (!text || strcmp(text, "gpu") != 0) return !gpu && text && strcmp(text, "1") == 0;
+    return true;
+}
+
+bool test_layer_installed(void) {
+    const tuff_device_desc desc = { .validation = TUFF_VALIDATION_ON };
+    tuff_device *device;
+    tuff_result result = tuff_device_open(&desc, &device);
+    tuff_device_close(device);
+    return result != TUFF_ERROR_UNSUPPORTED;
+}

@@ -1,0 +1,25 @@
+/* What the tests share: a device that fails the test program on any validation message. */
+#ifndef TUFF_TESTS_SUPPORT_H
+#define TUFF_TESTS_SUPPORT_H
+
+#include <tuff/tuff.h>
+
+/* Opens a device as the environment says (TUFF_DEVICE, TUFF_VALIDATION, TUFF_FORCE), or exits the program with a
+ * message. Every warning and error that arrives is printed and makes the test program fail at its end, unless it is
+ * inside test_expect_messages. desc may be NULL; its log is replaced. */
+tuff_device *test_device_open(const tuff_device_desc *desc);
+
+/* A log callback that does the same for devices that a test opens by itself. */
+void test_log(void *user, tuff_log_level level, const char *message);
+
+/* From here on messages are counted instead (true), or fail the program again (false). */
+void test_expect_messages(bool expected);
+/* Messages counted while expected, since the last call; the first one's text. */
+uint32_t test_messages_seen(const char **first);
+
+/* True if TUFF_VALIDATION turns validation on; if gpu is true, GPU-assisted validation. */
+bool test_validating(bool gpu);
+/* True if the Khronos layer is installed. */
+bool test_layer_installed(void);
+
+#endif
