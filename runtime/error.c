@@ -14,10 +14,10 @@ tuff_result error_set(tuff_result result, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return tuff_set_last_message(result, text);
+    return tuff_fail(result, text);
 }
 
-tuff_result tuff_set_last_message(tuff_result result, const char *text) {
+tuff_result tuff_fail(tuff_result result, const char *text) {
     snprintf(message, sizeof message, "%s", text);
     latest = result;
     return result;

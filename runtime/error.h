@@ -12,9 +12,6 @@ __attribute__((format(printf, 2, 3)))
 tuff_result
 error_set(tuff_result result, const char *format, ...);
 
-/* The same with a finished sentence; exported for libraries beside the core (tuff_io), not for users. */
-TUFF_API tuff_result tuff_set_last_message(tuff_result result, const char *text);
-
 /* The result of the thread's latest failure (for functions that return NULL). */
 tuff_result error_last(void);
 
