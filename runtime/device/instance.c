@@ -28,10 +28,11 @@ typedef struct VkLayerSettingsCreateInfoEXT {
 } VkLayerSettingsCreateInfoEXT;
 #endif
 
-/* What the layer understood before that extension was settled (1.3.239 is such a one): a structure that was never
- * in the Vulkan headers, with one value as text. The only way, short of the environment, to turn on the search
- * for hazards between submissions there. */
-#define STRUCTURE_TYPE_DRAFT_LAYER_SETTINGS ((VkStructureType)3000300003u)
+/* What Debian 12's layer (1.3.239) understands in its place: a draft of that extension, which was never in the Vulkan
+ * headers and had another structure in other versions, so only that version is given it. The only way, short of the
+ * environment, to turn on its search for hazards between submissions. */
+#define STRUCTURE_TYPE_DRAFT_LAYER_SETTINGS ((VkStructureType)0x7ffffffe)
+#define DRAFT_LAYER_VERSION                 VK_MAKE_API_VERSION(0, 1, 3, 239)
 enum { DRAFT_STRING_ARRAY = 8 };
 typedef struct draft_setting {
     char name[VK_MAX_EXTENSION_NAME_SIZE];
@@ -139,16 +140,17 @@ static uint32_t extension_version(const vulkan_globals *globals, const char *lay
     return version;
 }
 
-static bool layer_present(const vulkan_globals *globals, const char *name) {
-    uint32_t count = 0;
-    bool present = false;
-    if (globals->EnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || count == 0) return false;
+/* The Vulkan version that a layer was made for, 0 without the layer. */
+static uint32_t layer_version(const vulkan_globals *globals, const char *name) {
+    uint32_t count = 0, version = 0;
+    if (globals->EnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || count == 0) return 0;
     VkLayerProperties *list = calloc(count, sizeof *list);
-    if (!list) return false;
+    if (!list) return 0;
     if (globals->EnumerateInstanceLayerProperties(&count, list) >= VK_SUCCESS)
-        for (uint32_t i = 0; i < count; i++) present = present || strcmp(list[i].layerName, name) == 0;
+        for (uint32_t i = 0; i < count; i++)
+            if (strcmp(list[i].layerName, name) == 0) version = list[i].specVersion;
     free(list);
-    return present;
+    return version;
 }
 
 static tuff_result load_instance_functions(vulkan_instance *instance) {
@@ -175,7 +177,8 @@ tuff_result instance_create(vulkan_instance *instance, tuff_validation validatio
     instance->get_instance_proc_addr = globals.get_instance_proc_addr;
     instance->validation = validation;
     bool validate = validation != TUFF_VALIDATION_OFF;
-    if (validate && !layer_present(&globals, VALIDATION_LAYER))
+    uint32_t layer = validate ? layer_version(&globals, VALIDATION_LAYER) : 0;
+    if (validate && !layer)
         return error_set(TUFF_ERROR_UNSUPPORTED,
                          "validation was asked for, but the Khronos layer is not installed: install "
                          "the package vulkan-validationlayers (Debian 12 and older: vulkan-validationlayers too), or "
@@ -227,7 +230,7 @@ tuff_result instance_create(vulkan_instance *instance, tuff_validation validatio
         if (extension_version(&globals, VALIDATION_LAYER, VK_EXT_LAYER_SETTINGS_EXTENSION_NAME) >= 2) {
             extensions[extension_count++] = VK_EXT_LAYER_SETTINGS_EXTENSION_NAME;
             chain = &settings_info;
-        } else {
+        } else if (layer == DRAFT_LAYER_VERSION) {
             chain = &draft_info;
         }
         if (extension_version(&globals, VALIDATION_LAYER, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME))

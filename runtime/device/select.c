@@ -189,7 +189,9 @@ void candidate_describe(const vulkan_instance *instance, VkPhysicalDevice handle
     info->max_allocation = UINT64_MAX;
     info->subgroup_size = 1;
 
-    c->family_count = MAX_QUEUE_FAMILIES;
+    /* Asked for first: SwiftShader does not lower a count that is too high. */
+    instance->GetPhysicalDeviceQueueFamilyProperties(handle, &c->family_count, NULL);
+    if (c->family_count > MAX_QUEUE_FAMILIES) c->family_count = MAX_QUEUE_FAMILIES;
     instance->GetPhysicalDeviceQueueFamilyProperties(handle, &c->family_count, c->families);
 
     extension_list extensions = { 0 };
