@@ -20,7 +20,9 @@ function(tuff_compile_options target)
   set_target_properties(${target} PROPERTIES
     POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden)
   if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-    target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wvla
+    target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wvla
+      # types share names with what holds them (`node *node`): GCC's plain -Wshadow minds, Clang's does not
+      $<IF:$<C_COMPILER_ID:GNU>,-Wshadow=local,-Wshadow>
       $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
       # the same sums on every machine: no silent contraction into fused multiply-adds
       -ffp-contract=off
