@@ -1,5 +1,4 @@
 /* Files as wholes: read with their size known, replaced in one step. */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include "io_internal.h"
 
 #include <errno.h>

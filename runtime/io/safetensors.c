@@ -235,7 +235,7 @@ static tuff_result read_header(FILE *stream, const char *path, uint64_t size, tu
         json_error_t error;
         file->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
         if (file->header == NULL) {
-            result = io_fail(TUFF_ERROR_FILE, "%s: the header is not valid JSON: %s (byte %d of the file)", path,
+            result = io_fail(TUFF_ERROR_FILE, "%s: the header is not JSON in UTF-8: %s (byte %d of the file)", path,
                              error.text, error.position + 8);
         }
     }
