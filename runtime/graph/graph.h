@@ -50,6 +50,7 @@ struct node {
     tuff_tensor *outputs[MAX_OUTPUTS];
     uint32_t output_count;
     bool backward;       /* made by differentiate */
+    tuff_shape domain;   /* with a chain: the shape it runs over (a reduction's input, otherwise the output) */
     struct chain *chain; /* after fusion: the pointwise chain this node runs, or its epilogue (runtime/graph/chain.h) */
 };
 
@@ -93,7 +94,15 @@ graph_fail(tuff_graph *graph, tuff_result result, const char *format, ...);
 tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                                 tuff_tensor **gradients);
 
+tuff_graph *graph_new(tuff_model *model);
 void graph_free(tuff_graph *graph);
+
+/* The parts of graph_apply for steps that know what they do: nothing is checked or inferred. NULL and a sticky error
+ * without host memory. */
+tuff_tensor *graph_add_tensor(tuff_graph *graph, tensor_kind kind, tuff_type type, const tuff_shape *shape,
+                              const char *name);
+node *graph_add_node(tuff_graph *graph, const operator* op, const char *label);
+tuff_result graph_add_assignment(tuff_graph *graph, tuff_tensor *state, tuff_tensor *value);
 
 /* "[64, 1, 28, 28]" into text; returns text. */
 enum { SHAPE_TEXT = 128 };

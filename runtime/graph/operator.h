@@ -52,8 +52,9 @@ typedef struct view {
 } view;
 
 enum {
-    OPERATOR_DETACH = 1,   /* has no gradient; a path ends here */
-    OPERATOR_COMMUTES = 2, /* (reserved for the fuse step) */
+    OPERATOR_DETACH = 1,    /* has no gradient; a path ends here */
+    OPERATOR_PROLOGUE = 2,  /* a reduction: input 0 may be replaced by a chain, run over node->domain */
+    OPERATOR_BROADCAST = 4, /* the output is the input, broadcast as NumPy does: chains look through it */
 };
 
 struct operator{
@@ -87,7 +88,17 @@ struct operator{
     bool (*look)(const node *node, const view *input, view *output);
 
     tuff_result (*lower)(lowering * lowering, const node *node);
+
+    /* A product: whether its kernels can run this chain on their accumulators (chain.h says whose its inputs are). */
+    bool (*accepts_epilogue)(const node *node, const struct chain *chain, tuff_tensor *const *extra_inputs,
+                             uint32_t extra_count);
 };
+
+/* Whether a node reads input i, or looks at its shape alone. */
+static inline bool node_reads(const node *node, uint32_t i) {
+    bool prologue = node->chain && node->op->flags & OPERATOR_PROLOGUE; /* its inputs are the chain's */
+    return node->inputs[i] && (prologue || !(node->op->shape_only >> i & 1));
+}
 
 /* Attribute access by name is for messages; rows use their own enumerators as indices. */
 static inline tuff_graph *node_graph(const node *node) {

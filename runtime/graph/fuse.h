@@ -1,0 +1,26 @@
+/* Fusion: chains of pointwise operators become one node; a chain goes into the product before it or the reduction
+ * after it. */
+#ifndef TUFF_RUNTIME_FUSE_H
+#define TUFF_RUNTIME_FUSE_H
+
+#include "runtime/graph/operator.h"
+
+/* The node of a fused chain (layers/pointwise.c). */
+extern const operator operator_chain;
+
+/* The chain of a single pointwise node. */
+bool chain_of_node(const node *node, struct chain *chain);
+
+/* A producer's chain and its consumer's become one. Consumer inputs that are producer outputs become internal;
+ * merged->outputs are the consumer's followed by the producer's. False where a limit of chain_ops.h is exceeded. */
+bool chain_merge(const struct chain *producer, tuff_tensor *const *producer_inputs,
+                 tuff_tensor *const *producer_outputs, const struct chain *consumer,
+                 tuff_tensor *const *consumer_inputs, struct chain *merged, tuff_tensor **merged_inputs,
+                 uint32_t *merged_input_count);
+
+/* Takes a graph without composites and makes the fused one. targets as in graph_rewrite. enabled false: every pointwise
+ * operator stays a chain of its own. */
+tuff_result graph_fuse(const tuff_graph *from, bool enabled, tuff_tensor **targets, uint32_t target_count,
+                       tuff_graph **out);
+
+#endif
