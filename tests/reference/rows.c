@@ -50,10 +50,12 @@ BINARY(sub, REF_SUB)
 BINARY(mul, REF_MUL)
 BINARY(div, REF_DIV)
 
+/* A zero is exact (another relu made it): float32 has it too. */
 KINK(kink_at_zero) {
     (void)a, (void)y;
     double nearest = INFINITY;
-    for (int64_t i = 0; i < in[0]->count; i++) nearest = fmin(nearest, fabs(in[0]->v[i]));
+    for (int64_t i = 0; i < in[0]->count; i++)
+        if (in[0]->v[i] != 0) nearest = fmin(nearest, fabs(in[0]->v[i]));
     return nearest;
 }
 
@@ -209,14 +211,15 @@ GRADIENT(max_pool2d_gradient) {
     ref_window w = pool_window(a);
     if (g[0]) ref_max_pool2d_grad(in[0], &w, gy, g[0]);
 }
-/* The smallest gap between two different elements of the tensor: no window has a smaller one. */
+/* The smallest gap between two elements of a plane: no window has a smaller one. Zeros are exact. */
 KINK(max_pool2d_kink) {
     (void)a, (void)y;
     double nearest = INFINITY;
     for (int64_t i = 0; i < in[0]->count; i++)
         for (int64_t j = 0; j < i; j++) {
             int64_t plane = in[0]->shape.sizes[2] * in[0]->shape.sizes[3];
-            if (i / plane == j / plane) nearest = fmin(nearest, fabs(in[0]->v[i] - in[0]->v[j]));
+            bool zeros = in[0]->v[i] == 0 && in[0]->v[j] == 0;
+            if (i / plane == j / plane && !zeros) nearest = fmin(nearest, fabs(in[0]->v[i] - in[0]->v[j]));
         }
     return nearest;
 }

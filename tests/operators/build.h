@@ -1,0 +1,15 @@
+/* Makes of a recipe the same graph of Tuff's operators, through the public interface. */
+#ifndef TUFF_TESTS_BUILD_H
+#define TUFF_TESTS_BUILD_H
+
+#include "tests/reference/recipe.h"
+#include <tuff/layers.h>
+#include <tuff/tuff.h>
+
+/* tensors[i] is step i's. false: the graph refused (tuff_graph_message), or a tensor's shape is not the recipe's. */
+bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors);
+
+/* Writes the recipe's leaves: inputs to the program, parameters and buffers to the model. */
+tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors);
+
+#endif

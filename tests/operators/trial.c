@@ -1,0 +1,144 @@
+#include "trial.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+double trial_error(double got, double want, double tolerance) {
+    if (isnan(want)) return isnan(got) ? 0 : INFINITY;
+    double error = fabs(got - want) / tolerance;
+    return isnan(error) ? INFINITY : error;
+}
+
+/* One tensor that Tuff computes and the reference knows. */
+typedef struct expected {
+    char what[64];
+    tuff_tensor *tensor; /* NULL: the model's state `what` */
+    const ref *want;
+} expected;
+
+typedef struct attempt {
+    recipe *recipe;
+    tuff_model *model;
+    tuff_graph *graph;
+    tuff_program *program;
+    tuff_tensor *tensors[RECIPE_STEPS];
+    expected list[RECIPE_STEPS];
+    uint32_t count;
+    ref *running[2];
+    bool mismatch; /* of a shape, which no tuff_result tells */
+} attempt;
+
+static void expect(attempt *a, const char *what, tuff_tensor *tensor, const ref *want) {
+    expected *e = &a->list[a->count++];
+    snprintf(e->what, sizeof e->what, "%s", what);
+    e->tensor = tensor;
+    e->want = want;
+}
+
+/* The gradients of what stands before the operator's result. */
+static tuff_result expect_gradients(attempt *a) {
+    const recipe *r = a->recipe;
+    tuff_tensor *leaves[RECIPE_STEPS], *gradients[RECIPE_STEPS] = { NULL };
+    int steps[RECIPE_STEPS];
+    uint32_t count = 0;
+    for (int i = 0; i < r->output; i++)
+        if (!r->steps[i].op && r->steps[i].grad) {
+            steps[count] = i;
+            leaves[count++] = a->tensors[i];
+        }
+    if (!count) return TUFF_OK;
+    tuff_result result = tuff_gradients(a->tensors[r->loss], leaves, count, gradients);
+    for (uint32_t i = 0; result == TUFF_OK && i < count; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "grad %s", r->steps[steps[i]].name);
+        expect(a, what, gradients[i], r->steps[steps[i]].grad);
+    }
+    return result;
+}
+
+static void expect_running(attempt *a) {
+    const recipe *r = a->recipe;
+    const recipe_step *s = &r->steps[r->output];
+    if (strcmp(s->op->name, "batch_norm") || s->args.evaluate) return;
+    for (int i = 0; i < 2; i++) a->running[i] = ref_copy(r->steps[s->inputs[3 + i]].value);
+    double momentum = s->args.momentum != 0 ? s->args.momentum : 0.1;
+    ref_batch_norm_running(r->steps[s->inputs[0]].value, momentum, a->running[0], a->running[1]);
+    for (int i = 0; i < 2; i++) expect(a, r->steps[s->inputs[3 + i]].name, NULL, a->running[i]);
+}
+
+static tuff_result attempt_run(attempt *a, tuff_device *device) {
+    recipe *r = a->recipe;
+    const recipe_step *s = &r->steps[r->output];
+    a->model = tuff_model_create(device, &(tuff_model_desc){ .seed = 1 });
+    a->graph = a->model ? tuff_graph_create(a->model) : NULL;
+    if (!a->graph) return TUFF_ERROR_STATE;
+    if (!build_graph(r, a->graph, a->tensors)) {
+        a->mismatch = tuff_graph_result(a->graph) == TUFF_OK;
+        return TUFF_ERROR_SHAPE;
+    }
+    expect(a, "output", a->tensors[r->output], s->value);
+    tuff_result result = expect_gradients(a);
+    if (result != TUFF_OK) return result;
+    tuff_tensor *outputs[RECIPE_STEPS];
+    for (uint32_t i = 0; i < a->count; i++) outputs[i] = a->list[i].tensor;
+    result = tuff_compile(
+        a->graph,
+        &(tuff_program_desc){
+            .name = s->op->name, .outputs = outputs, .output_count = a->count, .evaluate = s->args.evaluate },
+        &a->program);
+    if (result == TUFF_OK) result = build_write(r, a->model, a->program, a->tensors);
+    if (result == TUFF_OK) result = tuff_run(a->program);
+    if (result == TUFF_OK) expect_running(a);
+    return result;
+}
+
+static tuff_result attempt_compare(attempt *a, trial *t) {
+    for (uint32_t i = 0; i < a->count; i++) {
+        const expected *e = &a->list[i];
+        size_t bytes = (size_t)e->want->count * sizeof(float);
+        float *got = malloc(bytes);
+        tuff_result result =
+            e->tensor ? tuff_read(a->program, e->tensor, got, bytes) : tuff_model_read(a->model, e->what, got, bytes);
+        for (int64_t j = 0; result == TUFF_OK && j < e->want->count; j++) {
+            double error = trial_error(got[j], e->want->v[j], ref_tolerance(e->want, j));
+            double epsilons = fabs(got[j] - e->want->v[j]) / (FLT_EPSILON * e->want->abs[j] + FLT_MIN);
+            if (epsilons > t->epsilons) t->epsilons = epsilons;
+            if (error <= t->error && t->message[0]) continue;
+            t->error = error;
+            snprintf(t->message, sizeof t->message, "%s[%lld] is %.9g, should be %.9g (off by %.2g tolerances)",
+                     e->what, (long long)j, got[j], e->want->v[j], error);
+        }
+        free(got);
+        if (result != TUFF_OK) return result;
+    }
+    t->passed = t->error <= 1;
+    return TUFF_OK;
+}
+
+trial trial_run(tuff_device *device, recipe *r) {
+    trial t = { 0 };
+    attempt *a = calloc(1, sizeof *a);
+    a->recipe = r;
+    recipe_backward(r, r->loss, 0, 0);
+    tuff_result result = attempt_run(a, device);
+    if (result == TUFF_OK) {
+        tuff_program_get_info(a->program, &t.info);
+        result = attempt_compare(a, &t);
+    }
+    if (result != TUFF_OK) {
+        t.passed = false;
+        t.error = INFINITY;
+        snprintf(t.message, sizeof t.message, "%s: %s", tuff_result_name(result),
+                 a->mismatch ? "a tensor has not the reference's shape" : tuff_last_message());
+    }
+    tuff_program_destroy(a->program);
+    tuff_graph_destroy(a->graph);
+    tuff_model_destroy(a->model);
+    ref_free(a->running[0]);
+    ref_free(a->running[1]);
+    free(a);
+    return t;
+}
