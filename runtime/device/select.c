@@ -348,13 +348,16 @@ tuff_result candidates_list(const vulkan_instance *instance, const char *select,
         else if (info->chosen && select)
             snprintf(info->reason, sizeof info->reason, "selected by \"%.200s\"", select);
         else if (info->chosen)
-            snprintf(info->reason, sizeof info->reason, "%s%s",
-                     *count == 1 ? "the only device, of type " : "the best type: ", type_names[info->type]);
+            snprintf(info->reason, sizeof info->reason, *count == 1 ? "the only device (%s)" : "of the best type (%s)",
+                     type_names[info->type]);
         else if (!is_meant(&list[i], select, *count))
             snprintf(info->reason, sizeof info->reason, "not selected by \"%.200s\"", select);
+        else if (info->type == list[*chosen].info.type)
+            snprintf(info->reason, sizeof info->reason, "device %u is of the same type (%s) and comes first", *chosen,
+                     type_names[info->type]);
         else
-            snprintf(info->reason, sizeof info->reason, "%s is not preferred to %.200s", type_names[info->type],
-                     *chosen < *count ? list[*chosen].info.name : "");
+            snprintf(info->reason, sizeof info->reason, "device %u is of a better type (%s before %s)", *chosen,
+                     type_names[list[*chosen].info.type], type_names[info->type]);
     }
     *out = list;
     return TUFF_OK;
