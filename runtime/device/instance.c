@@ -176,6 +176,7 @@ tuff_result instance_create(vulkan_instance *instance, tuff_validation validatio
     TRY(loader_open(&globals));
     instance->get_instance_proc_addr = globals.get_instance_proc_addr;
     instance->validation = validation;
+    instance->api_version = VK_API_VERSION_1_3; /* the highest that Tuff knows; a device may have less, down to 1.2 */
     bool validate = validation != TUFF_VALIDATION_OFF;
     uint32_t layer = validate ? layer_version(&globals, VALIDATION_LAYER) : 0;
     if (validate && !layer)
@@ -249,7 +250,7 @@ tuff_result instance_create(vulkan_instance *instance, tuff_validation validatio
         .pApplicationName = "Tuff",
         .pEngineName = "Tuff",
         .engineVersion = VK_MAKE_API_VERSION(0, TUFF_VERSION_MAJOR, TUFF_VERSION_MINOR, TUFF_VERSION_PATCH),
-        .apiVersion = VK_API_VERSION_1_3, /* the highest that Tuff knows; a device may have less, down to 1.2 */
+        .apiVersion = instance->api_version,
     };
     const VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
@@ -283,6 +284,7 @@ tuff_result instance_adopt(vulkan_instance *instance, VkInstance handle, PFN_vkG
                            bool debug_utils) {
     instance->handle = handle;
     instance->owned = false;
+    instance->api_version = VK_API_VERSION_1_2;
     instance->debug_utils = debug_utils;
     instance->validation = TUFF_VALIDATION_OFF; /* the host's business */
     instance->get_instance_proc_addr = load;

@@ -88,7 +88,7 @@ static void describe_features(const vulkan_instance *instance, candidate *c, con
     tuff_device_info *info = &c->info;
     const VkPhysicalDeviceLimits *limits = &c->properties.limits;
     bool version12 = c->properties.apiVersion >= VK_API_VERSION_1_2;
-    bool version13 = c->properties.apiVersion >= VK_API_VERSION_1_3;
+    bool version13 = c->properties.apiVersion >= VK_API_VERSION_1_3 && instance->api_version >= VK_API_VERSION_1_3;
 
     VkPhysicalDeviceVulkan12Properties properties12 = { .sType =
                                                             VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES };

@@ -56,6 +56,7 @@ typedef struct message_sink {
 typedef struct vulkan_instance {
     VkInstance handle;
     bool owned;
+    uint32_t api_version; /* structures of later versions must not be used: a host's instance may have 1.2 */
     bool debug_utils;
     tuff_validation validation; /* what is on: OFF, ON or GPU */
     message_sink sink;

@@ -43,7 +43,9 @@ tuff_device *test_device_open(const tuff_device_desc *desc) {
     return device;
 }
 
-void test_expect_messages(bool expected) { expecting = expected; }
+void test_expect_messages(bool expected) {
+    expecting = expected;
+}
 
 uint32_t test_messages_seen(const char **first) {
     uint32_t count = seen;
