@@ -17,13 +17,15 @@ typedef enum storage_kind {
 
 typedef struct storage {
     storage_kind kind;
-    uint64_t size;      /* bytes */
-    char *name;         /* of the largest tensor in it; never NULL */
-    buffer_range range; /* STATE */
-    void *data;         /* CONSTANT; owned */
-    uint32_t tensor;    /* INPUT, OUTPUT: the tensor's id in the user's graph */
-    char *tensor_name;  /* INPUT, OUTPUT */
-    uint64_t host_size; /* INPUT, OUTPUT: bytes that tuff_write and tuff_read take */
+    uint64_t size;             /* bytes */
+    char *name;                /* of the largest tensor in it; never NULL */
+    buffer_range range;        /* STATE */
+    void *data;                /* CONSTANT; owned */
+    uint32_t tensor;           /* INPUT, OUTPUT: the tensor's id in the user's graph */
+    const tuff_tensor *handle; /* INPUT, OUTPUT: the tensor in the user's graph, only compared with what tuff_write and
+                                  tuff_read get, since that graph may be gone by then; NULL: `tensor` is compared */
+    char *tensor_name;         /* INPUT, OUTPUT */
+    uint64_t host_size;        /* INPUT, OUTPUT: bytes that tuff_write and tuff_read take */
 } storage;
 
 enum { ACCESS_READ = 1, ACCESS_WRITE = 2 };
@@ -60,8 +62,10 @@ typedef struct lowered {
     kernel_call *calls;
     uint32_t call_count, call_capacity;
     uint32_t operator_count; /* for tuff_program_info */
+    uint32_t gradient_count; /* parameters that are trained */
 } lowered;
 
+/* Frees what it holds and itself (allocated by malloc); NULL is allowed. */
 void lowered_free(lowered *lowered);
 
 #endif
