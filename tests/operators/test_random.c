@@ -1,0 +1,226 @@
+/* What is random: initialisers and dropout, their distributions, and that a seed gives the same bits. */
+#include "support.h"
+#include <tuff/layers.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static tuff_device *device;
+
+#define OK(call) check_ok(call, #call)
+static void check_ok(tuff_result result, const char *call) {
+    if (result != TUFF_OK) fail_msg("%s: %s: %s", call, tuff_result_name(result), tuff_last_message());
+}
+
+/* ---- initialisers ---- */
+
+#define WEIGHT_SHAPE TUFF_SHAPE(64, 33, 3, 3)
+enum { WEIGHTS = 64 * 33 * 9, FAN_IN = 33 * 9, FAN_OUT = 64 * 9 };
+
+static float *initialised(uint64_t seed, const char *name, tuff_shape shape, const tuff_init_desc *init) {
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = seed });
+    tuff_graph *graph = tuff_graph_create(model);
+    if (!tuff_parameter(graph, name, shape, init)) fail_msg("%s", tuff_last_message());
+    size_t bytes = (size_t)tuff_shape_count(&shape) * sizeof(float);
+    float *floats = malloc(bytes);
+    OK(tuff_model_read(model, name, floats, bytes));
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+    return floats;
+}
+
+/* Mean, deviation and bounds; normal has no bound (INFINITY). 6 deviations of each estimate are allowed. */
+static void check_distribution(const char *what, const float *x, int n, double deviation, double bound) {
+    double mean = 0, square = 0, fourth = 0, largest = 0;
+    for (int i = 0; i < n; i++) mean += x[i] / n;
+    for (int i = 0; i < n; i++) {
+        double d = (x[i] - mean) / deviation;
+        square += d * d / n;
+        fourth += d * d * d * d / n;
+        largest = fmax(largest, fabs(x[i]));
+    }
+    bool uniform = isfinite(bound);
+    double kurtosis = uniform ? 1.8 : 3, spread = uniform ? 0.9 : 1.42;
+    if (!(fabs(mean) < 6 * deviation / sqrt(n))) fail_msg("%s: mean %g", what, mean);
+    if (!(fabs(square - 1) < 6 * spread / sqrt(n))) fail_msg("%s: variance %g of what it should be", what, square);
+    if (!(fabs(fourth - kurtosis) < 6 * 10 / sqrt(n))) fail_msg("%s: kurtosis %g", what, fourth);
+    if (uniform && !(largest <= bound && largest > 0.99 * bound)) fail_msg("%s: reaches to %g", what, largest / bound);
+    if (!uniform && !(largest > 3 * deviation && largest < 7 * deviation)) fail_msg("%s: reaches to %g", what, largest);
+}
+
+static void test_initialisers(void **state) {
+    (void)state;
+    const double he = 1 / sqrt(FAN_IN), leaky = sqrt(2 / 1.25), glorot = 1 / sqrt(FAN_IN + FAN_OUT);
+    const struct {
+        const char *name;
+        tuff_init_desc init;
+        double deviation;
+        bool uniform;
+    } cases[] = {
+        { "uniform", { TUFF_INIT_UNIFORM, 0.5f }, 0.5 / sqrt(3), true },
+        { "normal", { TUFF_INIT_NORMAL, 0.5f }, 0.5, false },
+        { "kaiming_uniform", { TUFF_INIT_KAIMING_UNIFORM, 0 }, sqrt(2) * he, true },
+        { "kaiming_uniform a", { TUFF_INIT_KAIMING_UNIFORM, 0.5f }, leaky * he, true },
+        { "kaiming_normal", { TUFF_INIT_KAIMING_NORMAL, 0 }, sqrt(2) * he, false },
+        { "xavier_uniform", { TUFF_INIT_XAVIER_UNIFORM, 0 }, sqrt(2) * glorot, true },
+        { "xavier_uniform gain", { TUFF_INIT_XAVIER_UNIFORM, 3 }, 3 * sqrt(2) * glorot, true },
+        { "xavier_normal", { TUFF_INIT_XAVIER_NORMAL, 0 }, sqrt(2) * glorot, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float *x = initialised(5, "w", WEIGHT_SHAPE, &cases[i].init);
+        check_distribution(cases[i].name, x, WEIGHTS, cases[i].deviation,
+                           cases[i].uniform ? sqrt(3) * cases[i].deviation * (1 + 1e-6) : INFINITY);
+        free(x);
+    }
+    float *x = initialised(5, "w", TUFF_SHAPE(5), &(tuff_init_desc){ TUFF_INIT_CONSTANT, 2.5f });
+    for (int i = 0; i < 5; i++) assert_true(x[i] == 2.5f);
+    free(x);
+    x = initialised(5, "w", TUFF_SHAPE(5), NULL);
+    for (int i = 0; i < 5; i++) assert_true(x[i] == 0);
+    free(x);
+}
+
+/* torch.nn.Linear's and Conv2d's: weight and bias uniform within 1 / sqrt(fan_in). */
+static void test_layer_defaults(void **state) {
+    (void)state;
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = 3 });
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(1, 33, 8, 8));
+    x = tuff_conv2d(x, &(tuff_conv2d_desc){ .name = "conv", .channels = 64, .kernel = { 3, 3 } });
+    assert_non_null(tuff_linear(tuff_flatten(x), &(tuff_linear_desc){ .name = "fc", .features = 8 }));
+    float *w = malloc(WEIGHTS * sizeof *w), bias[8];
+    OK(tuff_model_read(model, "conv.weight", w, WEIGHTS * sizeof *w));
+    check_distribution("conv.weight", w, WEIGHTS, 1 / sqrt(3.0 * FAN_IN), (1 + 1e-6) / sqrt(FAN_IN));
+    enum { IN = 64 * 36 };
+    OK(tuff_model_read(model, "fc.weight", w, 8 * IN * sizeof *w));
+    check_distribution("fc.weight", w, 8 * IN, 1 / sqrt(3.0 * IN), (1 + 1e-6) / sqrt(IN));
+    OK(tuff_model_read(model, "fc.bias", bias, sizeof bias));
+    for (int i = 0; i < 8; i++) assert_true(bias[i] != 0 && fabsf(bias[i]) <= 1 / sqrt(IN));
+    free(w);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
+static uint32_t hash_bits(const float *x, size_t count) {
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < count * sizeof *x; i++) hash = (hash ^ ((const uint8_t *)x)[i]) * 16777619u;
+    return hash;
+}
+
+/* The same seed and name: the same bits, on every driver; another of either: others. */
+static void test_initialiser_bits(void **state) {
+    (void)state;
+    const tuff_init_desc normal = { TUFF_INIT_NORMAL, 1 }, uniform = { TUFF_INIT_UNIFORM, 1 };
+    float *a = initialised(5, "w", WEIGHT_SHAPE, &normal), *b = initialised(5, "w", WEIGHT_SHAPE, &normal);
+    assert_memory_equal(a, b, WEIGHTS * sizeof *a);
+    print_message("normal %08x\n", hash_bits(a, WEIGHTS));
+    free(b);
+    b = initialised(6, "w", WEIGHT_SHAPE, &normal);
+    assert_memory_not_equal(a, b, WEIGHTS * sizeof *a);
+    free(b);
+    b = initialised(5, "v", WEIGHT_SHAPE, &normal);
+    assert_memory_not_equal(a, b, WEIGHTS * sizeof *a);
+    free(b);
+    b = initialised(5, "w", WEIGHT_SHAPE, &uniform);
+    print_message("uniform %08x\n", hash_bits(b, WEIGHTS));
+    free(a);
+    free(b);
+}
+
+/* ---- dropout ---- */
+
+enum { ROWS = 64, COLUMNS = 133, COUNT = ROWS * COLUMNS };
+
+typedef struct dropped {
+    float y[COUNT], gradient[COUNT];
+} dropped;
+
+static dropped *run_dropout(float p, const char *name, bool evaluate, int runs, uint32_t replay_seed) {
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = 11 });
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(ROWS, COLUMNS)), *outputs[2];
+    outputs[0] = tuff_dropout(x, p, name);
+    tuff_tensor *loss = tuff_sum(tuff_square(outputs[0]), NULL);
+    OK(tuff_gradients(loss, &x, 1, &outputs[1]));
+    tuff_program *program = NULL;
+    OK(tuff_compile(
+        graph,
+        &(tuff_program_desc){ .outputs = outputs, .output_count = 2, .evaluate = evaluate, .replay_seed = replay_seed },
+        &program));
+    dropped *d = malloc(sizeof *d);
+    for (int i = 0; i < COUNT; i++) d->y[i] = (float)(i + 1);
+    OK(tuff_write(program, x, d->y, sizeof d->y));
+    for (int i = 0; i < runs; i++) OK(tuff_run(program));
+    OK(tuff_read(program, outputs[0], d->y, sizeof d->y));
+    OK(tuff_read(program, outputs[1], d->gradient, sizeof d->gradient));
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+    return d;
+}
+
+static void test_dropout(void **state) {
+    (void)state;
+    const float p = 0.25f;
+    dropped *d = run_dropout(p, "drop", false, 1, 0);
+    int kept = 0, columns[COLUMNS] = { 0 };
+    for (int i = 0; i < COUNT; i++) {
+        float x = (float)(i + 1), scaled = x / (1 - p);
+        bool keep = d->y[i] != 0;
+        kept += keep;
+        columns[i % COLUMNS] += keep;
+        /* y = x / (1 - p); the gradient of y^2 through the same mask is 2 y / (1 - p) */
+        if (fabsf(d->y[i] - (keep ? scaled : 0)) > 2e-7f * scaled) fail_msg("y[%d] is %g", i, d->y[i]);
+        float gradient = keep ? 2 * scaled / (1 - p) : 0;
+        if (fabsf(d->gradient[i] - gradient) > 4e-7f * gradient) fail_msg("gradient[%d] is %g", i, d->gradient[i]);
+    }
+    if (fabs(kept - COUNT * 0.75) > 5 * sqrt(COUNT * 0.75 * 0.25)) fail_msg("%d of %d kept", kept, COUNT);
+    for (int i = 0; i < COLUMNS; i++)
+        if (abs(columns[i] - ROWS * 3 / 4) > 5 * sqrt(ROWS * 0.75 * 0.25))
+            fail_msg("column %d keeps %d", i, columns[i]);
+
+    dropped *other = run_dropout(p, "drop", false, 1, 77); /* the same bits under adversarial replay */
+    assert_memory_equal(d, other, sizeof *d);
+    free(other);
+    other = run_dropout(p, "drop", false, 2, 0); /* another step, another mask */
+    assert_memory_not_equal(d, other, sizeof *d);
+    free(other);
+    other = run_dropout(p, "another", false, 1, 0); /* another name, another mask */
+    assert_memory_not_equal(d, other, sizeof *d);
+    free(other);
+    free(d);
+    d = run_dropout(p, "drop", true, 1, 0);
+    for (int i = 0; i < COUNT; i++) assert_true(d->y[i] == (float)(i + 1));
+    free(d);
+    d = run_dropout(0, "drop", false, 1, 0);
+    for (int i = 0; i < COUNT; i++) assert_true(d->y[i] == (float)(i + 1));
+    free(d);
+}
+
+static int open_device(void **state) {
+    (void)state;
+    device = test_device_open(NULL);
+    return 0;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    tuff_device_close(device);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_initialisers),
+        cmocka_unit_test(test_layer_defaults),
+        cmocka_unit_test(test_initialiser_bits),
+        cmocka_unit_test(test_dropout),
+    };
+    return cmocka_run_group_tests_name("random", tests, open_device, close_device);
+}
