@@ -61,8 +61,9 @@ static tuff_result create_pool(dispatch_set *set) {
     return TUFF_OK;
 }
 
-static tuff_result bind(dispatch_set *set, const dispatch *d, bound_dispatch *item) {
+static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
     tuff_device *device = set->device;
+    bound_dispatch *item = &set->items[index];
     TRY(check_dispatch(device, d));
     const struct pipeline *pipeline;
     TRY(pipeline_get(device, d->kernel, d->constants, d->constant_count, &pipeline));
@@ -84,8 +85,17 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, bound_dispatch *it
 
     VkDescriptorBufferInfo ranges[MAX_BINDINGS];
     for (uint32_t i = 0; i < MAX_BINDINGS; i++) {
-        const buffer_range *range = &d->bindings[i < d->binding_count ? i : 0];
+        if (i >= d->binding_count) {
+            ranges[i] = ranges[0];
+            continue;
+        }
+        const buffer_range *range = &d->bindings[i];
         ranges[i] = (VkDescriptorBufferInfo){ range->buffer->handle, range->offset, range->size };
+        if (!set->range_buffers) continue;
+        VkBuffer *own = &set->range_buffers[(size_t)index * MAX_BINDINGS + i];
+        TRY(range_buffer_create(range, own));
+        object_name(device, VK_OBJECT_TYPE_BUFFER, HANDLE(*own), item->label);
+        ranges[i] = (VkDescriptorBufferInfo){ *own, 0, range->size };
     }
     const VkWriteDescriptorSet write = { .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                          .dstSet = item->descriptors,
@@ -120,10 +130,13 @@ tuff_result dispatch_set_create(tuff_device *device, const dispatch *dispatches,
     set->count = count;
     set->name = copy_text(name ? name : "dispatches");
     set->items = calloc(count + 1, sizeof *set->items);
+    bool ranges = device->instance.validation == TUFF_VALIDATION_GPU;
+    if (ranges) set->range_buffers = calloc((size_t)count * MAX_BINDINGS + 1, sizeof *set->range_buffers);
     tuff_result result = TUFF_OK;
-    if (!set->name || !set->items) result = error_out_of_host_memory(count * sizeof *set->items);
+    if (!set->name || !set->items || (ranges && !set->range_buffers))
+        result = error_out_of_host_memory(count * sizeof *set->items);
     if (result == TUFF_OK && count) result = create_pool(set);
-    for (uint32_t i = 0; i < count && result == TUFF_OK; i++) result = bind(set, &dispatches[i], &set->items[i]);
+    for (uint32_t i = 0; i < count && result == TUFF_OK; i++) result = bind(set, &dispatches[i], i);
     if (result == TUFF_OK) result = count_pipelines(set);
     if (result != TUFF_OK) {
         dispatch_set_destroy(set);
@@ -137,6 +150,9 @@ void dispatch_set_destroy(dispatch_set *set) {
     if (!set) return;
     if (set->pool) set->device->vk.vkDestroyDescriptorPool(set->device->handle, set->pool, NULL);
     for (uint32_t i = 0; set->items && i < set->count; i++) free(set->items[i].label);
+    for (uint32_t i = 0; set->range_buffers && i < set->count * MAX_BINDINGS; i++)
+        if (set->range_buffers[i]) set->device->vk.vkDestroyBuffer(set->device->handle, set->range_buffers[i], NULL);
+    free(set->range_buffers);
     free(set->items);
     free(set->name);
     free(set);

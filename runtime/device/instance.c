@@ -58,16 +58,27 @@ void message_log(const message_sink *sink, tuff_log_level level, const char *tex
     if (sink->log) sink->log(sink->log_user, level, text);
 }
 
+/* Messages that are no fault, each with its reason: they are logged, not counted. */
+static bool is_notice(const char *text) {
+    /* GPU-assisted validation says that it will not check buffer device addresses; Tuff uses none. */
+    return strstr(text, "No buffer device address checking will be attempted") != NULL;
+}
+
 static VKAPI_ATTR VkBool32 VKAPI_CALL receive_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                       VkDebugUtilsMessageTypeFlagsEXT types,
                                                       const VkDebugUtilsMessengerCallbackDataEXT *data, void *user) {
     message_sink *sink = user;
+    const char *text = data->pMessage ? data->pMessage : "";
+    if (is_notice(text)) {
+        message_log(sink, TUFF_LOG_INFO, text);
+        return VK_FALSE;
+    }
     /* GENERAL messages are the loader's, about drivers and layers it finds on the machine, not about Tuff's use of
      * Vulkan: they are passed on but not counted. */
     if (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT))
         atomic_fetch_add(&sink->validation_messages, 1);
     bool error = severity >= VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-    message_log(sink, error ? TUFF_LOG_ERROR : TUFF_LOG_WARNING, data->pMessage ? data->pMessage : "");
+    message_log(sink, error ? TUFF_LOG_ERROR : TUFF_LOG_WARNING, text);
     return VK_FALSE;
 }
 

@@ -79,6 +79,9 @@ static tuff_result choose_types(tuff_device *device) {
     VkMemoryRequirements requirements;
     device->vk.vkGetBufferMemoryRequirements(device->handle, probe, &requirements);
     device->vk.vkDestroyBuffer(device->handle, probe, NULL);
+    /* Memory can then be bound at any such offset, as range_buffer_create does. */
+    if (requirements.alignment > device->limits.range_alignment)
+        device->limits.range_alignment = requirements.alignment;
     for (uint32_t kind = 0; kind < BUFFER_KINDS; kind++) {
         int best = -1;
         uint64_t best_heap = 0;
@@ -342,6 +345,21 @@ tuff_result buffer_create(tuff_device *device, buffer_kind kind, uint64_t size, 
         return result;
     }
     *out = b;
+    return TUFF_OK;
+}
+
+tuff_result range_buffer_create(const buffer_range *range, VkBuffer *handle) {
+    buffer *b = range->buffer;
+    VkResult result = create_handle(b->device, range->size, handle);
+    if (result == VK_SUCCESS) {
+        /* Asked for because the specification wants it before binding; the size fits, since pieces of a block end
+         * aligned. */
+        VkMemoryRequirements requirements;
+        b->device->vk.vkGetBufferMemoryRequirements(b->device->handle, *handle, &requirements);
+        result =
+            b->device->vk.vkBindBufferMemory(b->device->handle, *handle, b->block->handle, b->offset + range->offset);
+    }
+    if (result != VK_SUCCESS) return vulkan_error(b->device, result, "creating a buffer of one range");
     return TUFF_OK;
 }
 

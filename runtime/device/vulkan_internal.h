@@ -239,8 +239,13 @@ struct dispatch_set {
     uint32_t count;
     uint32_t pipeline_count; /* distinct ones */
     bound_dispatch *items;
+    /* With GPU-assisted validation a VkBuffer for each binding of each dispatch, of exactly the range's size: the older
+     * layers compare an access with the whole buffer that is bound, not with the bound range. Else NULL. */
+    VkBuffer *range_buffers;
 };
 
+/* A VkBuffer of just this range, on the same memory. The caller destroys it. */
+tuff_result range_buffer_create(const buffer_range *range, VkBuffer *handle);
 /* Checks that a range lies in its buffer. */
 tuff_result range_check(const buffer_range *range, const char *what);
 

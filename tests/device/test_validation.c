@@ -21,17 +21,17 @@ static uint32_t end_mistake(const char **first) {
 
 typedef struct bench {
     tuff_device *device;
-    buffer *b;
-    dispatch_set *set; /* two fills of the same range */
+    buffer *b, *other;
+    dispatch_set *set;
     commands *c[2];
 } bench;
 
 static bench bench_open(tuff_validation validation) {
     bench k = { .device = open_with(validation) };
     ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "planted", &k.b));
-    const dispatch d[] = { fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256),
-                           fill_dispatch((buffer_range){ k.b, 0, 1024 }, 2, 256) };
-    ASSERT_OK(dispatch_set_create(k.device, d, 2, "planted", &k.set));
+    ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "other", &k.other));
+    const dispatch d = fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256);
+    ASSERT_OK(dispatch_set_create(k.device, &d, 1, "planted", &k.set));
     for (uint32_t i = 0; i < 2; i++) ASSERT_OK(commands_create(k.device, i ? "second" : "first", &k.c[i]));
     return k;
 }
@@ -40,15 +40,18 @@ static void bench_close(bench *k) {
     for (uint32_t i = 0; i < 2; i++) commands_destroy(k->c[i]);
     dispatch_set_destroy(k->set);
     buffer_destroy(k->b);
+    buffer_destroy(k->other);
     tuff_device_close(k->device);
 }
 
+/* A kernel writes, a copy reads. (Two kernels that write the same are no test: Debian 12's layer takes it that shaders
+ * may well not write what they could.) */
 static void within_a_command_buffer(bench *k, bool barrier) {
     queue_point done;
     ASSERT_OK(commands_begin(k->c[0]));
     commands_dispatch(k->c[0], k->set, 0);
-    if (barrier) commands_barrier(k->c[0], USE_KERNEL_WRITE, USE_KERNEL_WRITE);
-    commands_dispatch(k->c[0], k->set, 1);
+    if (barrier) commands_barrier(k->c[0], USE_KERNEL_WRITE, USE_COPY_READ);
+    commands_copy(k->c[0], (buffer_range){ k->b, 0, 512 }, (buffer_range){ k->other, 0, 512 });
     ASSERT_OK(commands_end(k->c[0]));
     ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, k->c, 1, NULL, 0, &done));
     ASSERT_OK(queue_wait(k->device, done));
@@ -56,13 +59,14 @@ static void within_a_command_buffer(bench *k, bool barrier) {
 
 static void between_submissions(bench *k, bool barrier) {
     queue_point done;
+    for (uint32_t i = 0; i < 2; i++) ASSERT_OK(commands_begin(k->c[i]));
+    commands_dispatch(k->c[0], k->set, 0);
+    if (barrier) commands_barrier(k->c[1], USE_KERNEL_WRITE, USE_COPY_READ);
+    commands_copy(k->c[1], (buffer_range){ k->b, 0, 512 }, (buffer_range){ k->other, 0, 512 });
     for (uint32_t i = 0; i < 2; i++) {
-        ASSERT_OK(commands_begin(k->c[i]));
-        if (i && barrier) commands_barrier(k->c[i], USE_KERNEL_WRITE, USE_KERNEL_WRITE);
-        commands_dispatch(k->c[i], k->set, i);
         ASSERT_OK(commands_end(k->c[i]));
+        ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, &k->c[i], 1, NULL, 0, &done));
     }
-    for (uint32_t i = 0; i < 2; i++) ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, &k->c[i], 1, NULL, 0, &done));
     ASSERT_OK(queue_wait(k->device, done));
 }
 
@@ -82,7 +86,7 @@ static void check_hazard(void (*mistake)(bench *, bool)) {
     uint32_t seen = end_mistake(&first);
     if (seen == 0) fail_msg("the layer did not report the missing barrier");
     assert_int_equal(after.validation_messages - before.validation_messages, seen);
-    assert_non_null(strstr(first, "SYNC-HAZARD-WRITE-AFTER-WRITE"));
+    assert_non_null(strstr(first, "SYNC-HAZARD-READ-AFTER-WRITE"));
     bench_close(&k);
 }
 
