@@ -60,8 +60,17 @@ void message_log(const message_sink *sink, tuff_log_level level, const char *tex
 
 /* Messages that are no fault, each with its reason: they are logged, not counted. */
 static bool is_notice(const char *text) {
-    /* GPU-assisted validation says that it will not check buffer device addresses; Tuff uses none. */
-    return strstr(text, "No buffer device address checking will be attempted") != NULL;
+    static const char *const notices[] = {
+        /* GPU-assisted validation says that it will not check buffer device addresses; Tuff uses none. */
+        "No buffer device address checking will be attempted",
+        /* The layer turns features on that it instruments shaders with, and checks off that the device cannot have. */
+        "validation is adjusting settings",
+        /* It advises against checking everything at once. */
+        "Information with the layer settings provided",
+    };
+    for (uint32_t i = 0; i < COUNT_OF(notices); i++)
+        if (strstr(text, notices[i])) return true;
+    return false;
 }
 
 static VKAPI_ATTR VkBool32 VKAPI_CALL receive_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
@@ -78,7 +87,12 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL receive_message(VkDebugUtilsMessageSeverit
     if (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT))
         atomic_fetch_add(&sink->validation_messages, 1);
     bool error = severity >= VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-    message_log(sink, error ? TUFF_LOG_ERROR : TUFF_LOG_WARNING, text);
+    /* The newer layers leave the message's name ("SYNC-HAZARD-...", "VUID-...") out of its text. */
+    const char *name = data->pMessageIdName;
+    char *named = name && !strstr(text, name) ? malloc(strlen(name) + strlen(text) + 3) : NULL;
+    if (named) sprintf(named, "%s: %s", name, text);
+    message_log(sink, error ? TUFF_LOG_ERROR : TUFF_LOG_WARNING, named ? named : text);
+    free(named);
     return VK_FALSE;
 }
 
