@@ -193,7 +193,8 @@ typedef struct tuff_device_info {
 
 /* Opens a device. desc may be NULL. On TUFF_OK *device is the caller's, to be closed by
  * tuff_device_close. Errors: NO_DRIVER (names the package that brings a CPU driver), NO_DEVICE
- * (lists what is there), ARGUMENT, DEVICE. Any thread. */
+ * (lists what is there), UNSUPPORTED (validation without its layer: names the package), ARGUMENT, DEVICE. Any
+ * thread. */
 TUFF_API tuff_result tuff_device_open(const tuff_device_desc *desc, tuff_device **device);
 
 /* Waits for its work, then closes the device. Models, graphs and programs on it must be destroyed

@@ -197,6 +197,7 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     TRY(validation_resolve(desc->validation, &validation));
     TRY(parse_forces(device, desc->force));
     TRY(instance_create(&device->instance, validation));
+    device->counters.objects += device->instance.messenger ? 2 : 1;
     candidate *list;
     uint32_t count, chosen;
     char why[2048];
