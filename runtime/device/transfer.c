@@ -10,7 +10,10 @@ enum { STAGING_MIN = 64 << 10, STAGING_MAX = 16 << 20 };
 
 enum { UP = 0, DOWN = 1 };
 
+/* The barriers here are as wide as they can be: what comes after a one-off transfer then needs none against what came
+ * before it, not even in memory that passed from a destroyed buffer to a new one. */
 static const uint32_t all_uses = USE_KERNEL_READ | USE_KERNEL_WRITE | USE_COPY_READ | USE_COPY_WRITE;
+static const uint32_t host_uses = USE_HOST_READ | USE_HOST_WRITE;
 
 static tuff_result submit_and_wait(tuff_device *device, commands *c) {
     /* The transfer queue's work is "before" as well. */
@@ -31,7 +34,7 @@ static tuff_result sync_with_host(tuff_device *device) {
         TRY(commands_create(device, "host barrier", &c));
         tuff_result result = commands_begin(c);
         if (result == TUFF_OK) {
-            commands_barrier(c, all_uses, USE_HOST_READ | USE_HOST_WRITE);
+            commands_barrier(c, all_uses, all_uses | host_uses);
             result = commands_end(c);
         }
         if (result != TUFF_OK) {
@@ -65,10 +68,10 @@ static tuff_result get_staging(tuff_device *device, int direction, uint64_t size
     return TUFF_OK;
 }
 
-static tuff_result begin(tuff_device *device, uint32_t next_use) {
+static tuff_result begin(tuff_device *device) {
     if (!device->transfer_commands) TRY(commands_create(device, "transfer", &device->transfer_commands));
     TRY(commands_begin(device->transfer_commands));
-    commands_barrier(device->transfer_commands, all_uses, next_use);
+    commands_barrier(device->transfer_commands, all_uses, all_uses);
     return TUFF_OK;
 }
 
@@ -93,10 +96,10 @@ tuff_result device_upload(tuff_device *device, buffer_range to, const void *data
         uint64_t size = to.size - done < staging->size ? to.size - done : staging->size;
         memcpy(staging->data, (const uint8_t *)data + done, size);
         buffer_flush(staging, 0, size);
-        TRY(begin(device, USE_COPY_WRITE));
+        TRY(begin(device));
         commands *c = device->transfer_commands;
         commands_copy(c, (buffer_range){ staging, 0, size }, (buffer_range){ to.buffer, to.offset + done, size });
-        commands_barrier(c, USE_COPY_WRITE, all_uses);
+        commands_barrier(c, USE_COPY_READ | USE_COPY_WRITE, all_uses);
         TRY(commands_end(c));
         TRY(submit_and_wait(device, c));
         done += size;
@@ -116,10 +119,10 @@ tuff_result device_download(tuff_device *device, buffer_range from, void *data) 
     TRY(get_staging(device, DOWN, from.size, &staging));
     for (uint64_t done = 0; done < from.size;) {
         uint64_t size = from.size - done < staging->size ? from.size - done : staging->size;
-        TRY(begin(device, USE_COPY_READ | USE_COPY_WRITE));
+        TRY(begin(device));
         commands *c = device->transfer_commands;
         commands_copy(c, (buffer_range){ from.buffer, from.offset + done, size }, (buffer_range){ staging, 0, size });
-        commands_barrier(c, USE_COPY_WRITE, USE_HOST_READ);
+        commands_barrier(c, USE_COPY_READ | USE_COPY_WRITE, all_uses | USE_HOST_READ);
         TRY(commands_end(c));
         TRY(submit_and_wait(device, c));
         buffer_invalidate(staging, 0, size);
@@ -131,10 +134,10 @@ tuff_result device_download(tuff_device *device, buffer_range from, void *data) 
 
 tuff_result device_fill(tuff_device *device, buffer_range range, uint32_t word) {
     TRY(check(device, &range, &word, "filling"));
-    TRY(begin(device, USE_COPY_WRITE));
+    TRY(begin(device));
     commands *c = device->transfer_commands;
     commands_fill(c, range, word);
-    commands_barrier(c, USE_COPY_WRITE, all_uses | USE_HOST_READ | USE_HOST_WRITE);
+    commands_barrier(c, USE_COPY_WRITE, all_uses | host_uses);
     TRY(commands_end(c));
     return submit_and_wait(device, c);
 }
