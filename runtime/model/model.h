@@ -63,6 +63,10 @@ state_entry *model_find(const tuff_model *model, const char *name);
 /* Places and initialises all that is declared and not yet placed. */
 tuff_result model_place(tuff_model *model);
 
+/* For the files of this folder: appends an entry as it is (name is copied), or a zeroed block of count elements. */
+tuff_result model_add_state(tuff_model *model, const state_entry *entry, const char *name, state_entry **out);
+tuff_result model_add_block(tuff_model *model, tuff_state_kind kind, uint64_t count, uint32_t *index);
+
 /* ---- optimizers' rules: one row each, in layers/optimizers.c ------------------------------------ */
 
 enum { MAX_MOMENTS = 2, MAX_HYPER = 8 };
@@ -78,6 +82,16 @@ struct optimizer_rule {
     tuff_result (*lower)(lowering *lowering, const tuff_optimizer *optimizer, const view *parameter,
                          const view *gradient, const view *moments, const view *scale, uint64_t count);
 };
+
+enum { HYPER_MOMENTUM = 0, HYPER_DAMPENING, HYPER_NESTEROV, HYPER_SGD_DECAY }; /* sgd, sgd_momentum */
+enum { HYPER_BETA1 = 0, HYPER_BETA2, HYPER_EPSILON, HYPER_ADAM_DECAY };         /* adam, adamw */
+
+extern const optimizer_rule optimizer_sgd, optimizer_sgd_momentum, optimizer_adam, optimizer_adamw;
+
+/* The factor that brings the norm over all gradients to clip_norm at most, as torch.nn.utils.clip_grad_norm_ has it:
+ * min(1, clip_norm / (norm + 1e-6)). gradients: flat blocks, padded with zeros to STATE_ALIGNMENT. */
+tuff_result lower_clip_scale(lowering *lowering, const view *gradients, uint32_t count, float clip_norm,
+                             view *scale_out);
 
 typedef struct optimizer_block {
     uint32_t parameters;           /* block of the model */
