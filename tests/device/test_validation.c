@@ -30,8 +30,14 @@ static bench bench_open(tuff_validation validation) {
     bench k = { .device = open_with(validation) };
     ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "planted", &k.b));
     ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "other", &k.other));
-    const dispatch d = fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256);
-    ASSERT_OK(dispatch_set_create(k.device, &d, 1, "planted", &k.set));
+    const dispatch d[] = { fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256),
+                           { .kernel = KERNEL_NORM_PARTS, /* reads what the first writes */
+                             .bindings = { { k.b, 0, 1024 }, { k.other, 0, 16 } },
+                             .binding_count = 2,
+                             .params = { 64, 0, 0 },
+                             .param_count = 3,
+                             .groups = { 1, 1, 1 } } };
+    ASSERT_OK(dispatch_set_create(k.device, d, 2, "planted", &k.set));
     for (uint32_t i = 0; i < 2; i++) ASSERT_OK(commands_create(k.device, i ? "second" : "first", &k.c[i]));
     return k;
 }
@@ -44,9 +50,20 @@ static void bench_close(bench *k) {
     tuff_device_close(k->device);
 }
 
-/* A kernel writes, a copy reads. (Two kernels that write the same are no test: Debian 12's layer takes it that shaders
- * may well not write what they could.) */
-static void within_a_command_buffer(bench *k, bool barrier) {
+/* One kernel writes, another reads. (Two that write the same are no test: Debian 12's layer takes it that shaders may
+ * well not write what they could.) */
+static void between_kernels(bench *k, bool barrier) {
+    queue_point done;
+    ASSERT_OK(commands_begin(k->c[0]));
+    commands_dispatch(k->c[0], k->set, 0);
+    if (barrier) commands_barrier(k->c[0], USE_KERNEL_WRITE, USE_KERNEL_READ);
+    commands_dispatch(k->c[0], k->set, 1);
+    ASSERT_OK(commands_end(k->c[0]));
+    ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, k->c, 1, NULL, 0, &done));
+    ASSERT_OK(queue_wait(k->device, done));
+}
+
+static void between_a_kernel_and_a_copy(bench *k, bool barrier) {
     queue_point done;
     ASSERT_OK(commands_begin(k->c[0]));
     commands_dispatch(k->c[0], k->set, 0);
@@ -59,14 +76,13 @@ static void within_a_command_buffer(bench *k, bool barrier) {
 
 static void between_submissions(bench *k, bool barrier) {
     queue_point done;
-    for (uint32_t i = 0; i < 2; i++) ASSERT_OK(commands_begin(k->c[i]));
-    commands_dispatch(k->c[0], k->set, 0);
-    if (barrier) commands_barrier(k->c[1], USE_KERNEL_WRITE, USE_COPY_READ);
-    commands_copy(k->c[1], (buffer_range){ k->b, 0, 512 }, (buffer_range){ k->other, 0, 512 });
     for (uint32_t i = 0; i < 2; i++) {
+        ASSERT_OK(commands_begin(k->c[i]));
+        if (i && barrier) commands_barrier(k->c[i], USE_KERNEL_WRITE, USE_KERNEL_READ);
+        commands_dispatch(k->c[i], k->set, i);
         ASSERT_OK(commands_end(k->c[i]));
-        ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, &k->c[i], 1, NULL, 0, &done));
     }
+    for (uint32_t i = 0; i < 2; i++) ASSERT_OK(queue_submit(k->device, QUEUE_COMPUTE, &k->c[i], 1, NULL, 0, &done));
     ASSERT_OK(queue_wait(k->device, done));
 }
 
@@ -90,9 +106,14 @@ static void check_hazard(void (*mistake)(bench *, bool)) {
     bench_close(&k);
 }
 
-static void test_hazard_within_a_command_buffer(void **state) {
+static void test_hazard_between_kernels(void **state) {
     (void)state;
-    check_hazard(within_a_command_buffer);
+    check_hazard(between_kernels);
+}
+
+static void test_hazard_between_a_kernel_and_a_copy(void **state) {
+    (void)state;
+    check_hazard(between_a_kernel_and_a_copy);
 }
 
 static void test_hazard_between_submissions(void **state) {
@@ -145,7 +166,8 @@ static void test_access_past_a_range(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hazard_within_a_command_buffer),
+        cmocka_unit_test(test_hazard_between_kernels),
+        cmocka_unit_test(test_hazard_between_a_kernel_and_a_copy),
         cmocka_unit_test(test_hazard_between_submissions),
         cmocka_unit_test(test_access_past_a_range),
     };
