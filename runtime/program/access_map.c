@@ -104,7 +104,8 @@ void storage_places(const lowered *lowered, storage_place *places, uint32_t *spa
         if (storage->kind == STORAGE_STATE && storage->range.buffer) {
             places[i].base = storage->range.offset;
             for (uint32_t j = 0; j < i && places[i].space == UINT32_MAX; j++) {
-                if (lowered->storages[j].kind == STORAGE_STATE && lowered->storages[j].range.buffer == storage->range.buffer)
+                if (lowered->storages[j].kind == STORAGE_STATE
+                    && lowered->storages[j].range.buffer == storage->range.buffer)
                     places[i].space = places[j].space;
             }
         }

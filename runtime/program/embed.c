@@ -12,7 +12,8 @@ uint32_t tuff_program_segment_count(const tuff_program *program) {
 }
 
 tuff_result tuff_program_begin(tuff_program *program, uint32_t *ticket) {
-    if (!program || !ticket) return error_set(TUFF_ERROR_ARGUMENT, "tuff_program_begin: %s is NULL", program ? "ticket" : "program");
+    if (!program || !ticket)
+        return error_set(TUFF_ERROR_ARGUMENT, "tuff_program_begin: %s is NULL", program ? "ticket" : "program");
     TRY(run_prepare(program));
     recording *recording = &program->recordings[program->next];
     recording->open = true;
@@ -26,8 +27,10 @@ static tuff_result find_open(tuff_program *program, uint32_t ticket, const char 
     if (!program) return error_set(TUFF_ERROR_ARGUMENT, "%s: program is NULL", function);
     for (*r = 0; *r < program->recording_count; ++*r)
         if (program->recordings[*r].open && program->recordings[*r].ticket == ticket) return TUFF_OK;
-    return error_set(TUFF_ERROR_STATE, "%s: ticket %u of program '%s' names no run between tuff_program_begin and "
-                     "tuff_program_end", function, ticket, program_name(program));
+    return error_set(TUFF_ERROR_STATE,
+                     "%s: ticket %u of program '%s' names no run between tuff_program_begin and "
+                     "tuff_program_end",
+                     function, ticket, program_name(program));
 }
 
 tuff_result tuff_program_record(tuff_program *program, uint32_t ticket, uint32_t segment, VkCommandBuffer buffer) {

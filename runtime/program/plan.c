@@ -143,7 +143,8 @@ static tuff_result place_item(packing *packing, const item *items, uint32_t at, 
     uint32_t k = packing->run_start[chosen + 1];
     memmove(packing->sorted + k + 1, packing->sorted + k,
             (packing->run_start[packing->block_count] - k) * sizeof *packing->sorted);
-    while (k > packing->run_start[chosen] && packing->places[items[packing->sorted[k - 1]].index].offset > chosen_offset) {
+    while (k > packing->run_start[chosen]
+           && packing->places[items[packing->sorted[k - 1]].index].offset > chosen_offset) {
         packing->sorted[k] = packing->sorted[k - 1];
         k--;
     }
@@ -223,8 +224,8 @@ static tuff_result attempt(search *search, bool lowest) {
 }
 
 static tuff_result improve(search *search) {
-    static int (*const orders[])(const void *, const void *) = { order_peak_size, order_size, order_area, order_duration,
-                                                                 order_first,     order_last };
+    static int (*const orders[])(const void *, const void *) = { order_peak_size, order_size,  order_area,
+                                                                 order_duration,  order_first, order_last };
     for (uint32_t i = 0; i < sizeof orders / sizeof *orders && search->best.total > search->bound; i++) {
         qsort(search->items, search->count, sizeof *search->items, orders[i]);
         TRY(attempt(search, false));
@@ -252,8 +253,10 @@ static tuff_result search_places(search *search, const life *lives, uint32_t cou
     search->best.total = UINT64_MAX;
     if (search->count) TRY(improve(search));
     for (uint32_t i = 0; i < count; i++) {
-        if (lives[i].last >= lives[i].first) out->places[i] = search->best.places[i];
-        else out->places[i] = (plan_place){ PLAN_NOWHERE, 0 };
+        if (lives[i].last >= lives[i].first)
+            out->places[i] = search->best.places[i];
+        else
+            out->places[i] = (plan_place){ PLAN_NOWHERE, 0 };
     }
     out->block_count = search->best.block_count;
     out->blocks = calloc((size_t)out->block_count + 1, sizeof *out->blocks);
@@ -274,8 +277,8 @@ tuff_result plan_create(const life *lives, uint32_t count, uint64_t alignment, u
     search.next.sorted = malloc(n * sizeof *search.next.sorted);
     out->places = calloc(n, sizeof *out->places);
     tuff_result result = TUFF_OK;
-    if (!search.items || !search.best_items || !search.best.places || !search.next.places || !search.best.sorted ||
-        !search.next.sorted || !out->places)
+    if (!search.items || !search.best_items || !search.best.places || !search.next.places || !search.best.sorted
+        || !search.next.sorted || !out->places)
         result = error_out_of_host_memory(n * (2 * sizeof(item) + 3 * sizeof(plan_place)));
     for (uint32_t i = 0; i < count && result == TUFF_OK; i++) {
         if (lives[i].last < lives[i].first) continue;

@@ -38,24 +38,26 @@ static tuff_result check_calls(const lowered *lowered) {
             return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s) has %u operands, not 1 to %d", i, label,
                              call->operand_count, MAX_BINDINGS);
         if (i > 0 && call->segment < lowered->calls[i - 1].segment)
-            return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s) belongs to an earlier segment than the one before", i,
-                             label);
+            return error_set(TUFF_ERROR_ARGUMENT,
+                             "kernel call %u (%s) belongs to an earlier segment than the one before", i, label);
         for (uint32_t j = 0; j < call->operand_count; j++) {
             const operand *operand = &call->operands[j];
             if (operand->storage >= lowered->storage_count)
-                return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s), operand %u: there is no storage %u", i, label, j,
-                                 operand->storage);
+                return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s), operand %u: there is no storage %u", i,
+                                 label, j, operand->storage);
             const storage *storage = &lowered->storages[operand->storage];
             uint64_t size = storage->kind == STORAGE_STATE ? storage->range.size : storage->size;
             if (storage->kind == STORAGE_STEP && size < sizeof(step_record)) size = sizeof(step_record);
             if (operand->size == 0 || operand->offset > size || operand->size > size - operand->offset)
-                return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s), operand %u: bytes %llu to %llu of %s, which has %llu",
-                                 i, label, j, (unsigned long long)operand->offset,
-                                 (unsigned long long)(operand->offset + operand->size), storage->name,
-                                 (unsigned long long)size);
+                return error_set(
+                    TUFF_ERROR_ARGUMENT, "kernel call %u (%s), operand %u: bytes %llu to %llu of %s, which has %llu", i,
+                    label, j, (unsigned long long)operand->offset,
+                    (unsigned long long)(operand->offset + operand->size), storage->name, (unsigned long long)size);
             /* a write would be lost when the next run takes the input over from elsewhere */
             bool written = operand->access & ACCESS_WRITE;
-            if (written && (storage->kind == STORAGE_INPUT || storage->kind == STORAGE_CONSTANT || storage->kind == STORAGE_STEP))
+            if (written
+                && (storage->kind == STORAGE_INPUT || storage->kind == STORAGE_CONSTANT
+                    || storage->kind == STORAGE_STEP))
                 return error_set(TUFF_ERROR_ARGUMENT, "kernel call %u (%s) writes %s, which is only read", i, label,
                                  storage->name);
         }
@@ -93,9 +95,10 @@ static tuff_result memory_error(const tuff_program *program, uint64_t available)
     char largest[512] = "";
     list_largest(program, largest, sizeof largest);
     uint64_t asked = program->plan.total + program->constants.total + program->slot_bytes;
-    return error_set(TUFF_ERROR_MEMORY, "program '%s' asks for %llu bytes (%llu for a step's values, %llu for inputs and outputs "
-                     "of %u runs in flight), but %llu are available on %s%s; use a smaller batch", program_name(program),
-                     (unsigned long long)asked, (unsigned long long)program->plan.total,
+    return error_set(TUFF_ERROR_MEMORY,
+                     "program '%s' asks for %llu bytes (%llu for a step's values, %llu for inputs and outputs "
+                     "of %u runs in flight), but %llu are available on %s%s; use a smaller batch",
+                     program_name(program), (unsigned long long)asked, (unsigned long long)program->plan.total,
                      (unsigned long long)program->slot_bytes, program->recording_count, (unsigned long long)available,
                      tuff_device_get_info(program->device)->name, largest);
 }
@@ -112,8 +115,10 @@ static tuff_result plan_arena(tuff_program *program) {
     uint64_t limit = block_limit(program->device);
     for (uint32_t i = 0; i < lowered->storage_count; i++) {
         if (program->lives[i].last < program->lives[i].first || lowered->storages[i].size <= limit) continue;
-        return error_set(TUFF_ERROR_MEMORY, "program '%s': %s has %llu bytes, but one allocation on %s can have %llu; use a smaller "
-                         "batch", program_name(program), lowered->storages[i].name,
+        return error_set(TUFF_ERROR_MEMORY,
+                         "program '%s': %s has %llu bytes, but one allocation on %s can have %llu; use a smaller "
+                         "batch",
+                         program_name(program), lowered->storages[i].name,
                          (unsigned long long)lowered->storages[i].size, tuff_device_get_info(program->device)->name,
                          (unsigned long long)limit);
     }
@@ -167,7 +172,8 @@ static tuff_result upload_constants(tuff_program *program) {
         if (!bytes) return error_out_of_host_memory(program->constants.blocks[b]);
         for (uint32_t i = 0; i < lowered->storage_count; i++) {
             if (lowered->storages[i].kind == STORAGE_CONSTANT && program->constants.places[i].block == b)
-                memcpy(bytes + program->constants.places[i].offset, lowered->storages[i].data, lowered->storages[i].size);
+                memcpy(bytes + program->constants.places[i].offset, lowered->storages[i].data,
+                       lowered->storages[i].size);
         }
         buffer_range range = { program->constant_blocks[b], 0, program->constants.blocks[b] };
         tuff_result result = device_upload(program->device, range, bytes);
@@ -179,7 +185,10 @@ static tuff_result upload_constants(tuff_program *program) {
 
 static tuff_result create_memory(tuff_program *program) {
     uint64_t available = device_memory_available(program->device);
-    if (program->plan.total + program->constants.total + program->slot_bytes > available)
+    tuff_device_counters counters;
+    tuff_device_get_counters(program->device, &counters);
+    /* What is allocated already may have room left: only what cannot fit at all is refused before it is tried. */
+    if (program->plan.total + program->constants.total + program->slot_bytes > available + counters.allocated_bytes)
         return memory_error(program, available);
     tuff_result result = create_blocks(program, &program->plan, "arena", &program->arena);
     if (result == TUFF_OK) result = create_blocks(program, &program->constants, "constants", &program->constant_blocks);
@@ -249,7 +258,8 @@ void tuff_program_destroy(tuff_program *program) {
         /* after a failure there is nothing left to wait for */
         if (recording->foreign)
             queue_wait_foreign(program->device, recording->foreign_semaphore, recording->foreign_value);
-        else queue_wait(program->device, recording->point);
+        else
+            queue_wait(program->device, recording->point);
     }
     lowered *lowered = program->lowered;
     destroy(program);
@@ -276,7 +286,8 @@ tuff_result program_dump_text(const tuff_program *program, FILE *file) {
     schedule_dump(&program->schedule, program->lowered, file);
     plan_dump(&program->plan, program->lives, program->lowered, file);
     synchronise_dump(&program->synchronisation, file);
-    if (ferror(file)) return error_set(TUFF_ERROR_FILE, "program '%s': the dump could not be written", program_name(program));
+    if (ferror(file))
+        return error_set(TUFF_ERROR_FILE, "program '%s': the dump could not be written", program_name(program));
     return TUFF_OK;
 }
 

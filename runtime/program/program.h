@@ -73,8 +73,8 @@ struct tuff_program {
     program_fault fault;
     uint32_t replay_seed;
 
-    buffer **arena;   /* one for each block of the plan */
-    plan constants;   /* places of STORAGE_CONSTANT */
+    buffer **arena; /* one for each block of the plan */
+    plan constants; /* places of STORAGE_CONSTANT */
     buffer **constant_blocks;
 
     uint32_t slot_count;
@@ -83,9 +83,9 @@ struct tuff_program {
     uint64_t slot_bytes;
     recording *recordings;
     uint32_t recording_count;
-    uint32_t next; /* the recording that the next run takes */
-    uint32_t last; /* the one of the last submitted run, NO_RECORDING before any */
-    uint64_t runs; /* begun so far */
+    uint32_t next;      /* the recording that the next run takes */
+    uint32_t last;      /* the one of the last submitted run, NO_RECORDING before any */
+    uint64_t runs;      /* begun so far */
     commands **uploads; /* room for a list of slot_count */
     char *text, *dot;   /* what tuff_program_dump writes; NULL unless captured */
 };

@@ -64,8 +64,8 @@ static tuff_result create_set(tuff_program *program, recording *recording) {
         for (uint32_t j = 0; j < call->operand_count; j++)
             dispatch->bindings[j] = range_of(program, recording, &call->operands[j]);
     }
-    tuff_result result = dispatch_set_create(program->device, dispatches, lowered->call_count, program_name(program),
-                                             &recording->set);
+    tuff_result result =
+        dispatch_set_create(program->device, dispatches, lowered->call_count, program_name(program), &recording->set);
     free(dispatches);
     return result;
 }
@@ -127,7 +127,8 @@ static bool fill_dead(const tuff_program *program, uint32_t level, bool measure,
         if (place->block == PLAN_NOWHERE || program->lives[i].last < since || program->lives[i].last >= level) continue;
         any = true;
         if (measure) break;
-        buffer_range range = { program->arena[place->block], place->offset, (program->lives[i].size + 3) & ~(uint64_t)3 };
+        buffer_range range = { program->arena[place->block], place->offset,
+                               (program->lives[i].size + 3) & ~(uint64_t)3 };
         commands_fill(commands, range, NAN_WORD + 2 + i % 0xffff);
     }
     return any;
@@ -138,8 +139,10 @@ static bool fill_dead(const tuff_program *program, uint32_t level, bool measure,
 static void copy_slot(const slot *slot, bool to_device, commands *commands) {
     buffer_range host = { slot->host, 0, buffer_size(slot->host) };
     buffer_range device = { slot->device, 0, buffer_size(slot->host) };
-    if (to_device) commands_copy(commands, host, device);
-    else commands_copy(commands, device, host);
+    if (to_device)
+        commands_copy(commands, host, device);
+    else
+        commands_copy(commands, device, host);
 }
 
 static void begin_run(const tuff_program *program, const recording *recording, bool with_uploads, commands *commands) {
@@ -210,8 +213,7 @@ tuff_result record_all(tuff_program *program) {
     for (uint32_t r = 0; r < program->recording_count; r++) {
         recording *recording = &program->recordings[r];
         recording->order = program->schedule.order;
-        if (program->replay_seed)
-            TRY(shuffle(program, recording, ((uint64_t)program->replay_seed << 8) + r));
+        if (program->replay_seed) TRY(shuffle(program, recording, ((uint64_t)program->replay_seed << 8) + r));
         TRY(create_set(program, recording));
         TRY(commands_create(program->device, program_name(program), &recording->commands));
         TRY(commands_begin(recording->commands));

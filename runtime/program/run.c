@@ -13,7 +13,8 @@ tuff_result recording_wait(tuff_program *program, uint32_t r) {
     if (!recording->pending) return TUFF_OK;
     if (recording->foreign)
         TRY(queue_wait_foreign(program->device, recording->foreign_semaphore, recording->foreign_value));
-    else TRY(queue_wait(program->device, recording->point));
+    else
+        TRY(queue_wait(program->device, recording->point));
     recording->pending = false;
     return TUFF_OK;
 }
@@ -45,8 +46,10 @@ static tuff_result find_input(tuff_program *program, const tuff_tensor *input, c
                          list_names(program, STORAGE_INPUT, names, sizeof names));
     }
     if (program->recordings[program->next].open)
-        return error_set(TUFF_ERROR_STATE, "%s: all %u recordings of program '%s' were begun and not ended; call "
-                         "tuff_program_end first", function, program->recording_count, program_name(program));
+        return error_set(TUFF_ERROR_STATE,
+                         "%s: all %u recordings of program '%s' were begun and not ended; call "
+                         "tuff_program_end first",
+                         function, program->recording_count, program_name(program));
     return recording_wait(program, program->next);
 }
 
@@ -56,9 +59,10 @@ tuff_result tuff_write(tuff_program *program, const tuff_tensor *input, const vo
     slot_kind *kind = &program->slots[s];
     const storage *storage = &program->lowered->storages[kind->storage];
     if (size != storage->host_size)
-        return error_set(TUFF_ERROR_SHAPE, "tuff_write: %zu bytes for the input '%s' of program '%s', which takes %llu", size,
-                         storage->tensor_name, program_name(program), (unsigned long long)storage->host_size);
-    if (!data) return error_set(TUFF_ERROR_ARGUMENT, "tuff_write: data for the input '%s' is NULL", storage->tensor_name);
+        return error_set(TUFF_ERROR_SHAPE, "tuff_write: %zu bytes for the input '%s' of program '%s', which takes %llu",
+                         size, storage->tensor_name, program_name(program), (unsigned long long)storage->host_size);
+    if (!data)
+        return error_set(TUFF_ERROR_ARGUMENT, "tuff_write: data for the input '%s' is NULL", storage->tensor_name);
     memcpy(buffer_data(program->recordings[program->next].slots[s].host), data, size);
     slots_note_write(program, program->next, s);
     if (kind->shadow) {
@@ -108,8 +112,10 @@ static void fill_record(const tuff_program *program, step_record *record) {
 tuff_result run_prepare(tuff_program *program) {
     TRY(slots_check_written(program));
     if (program->recordings[program->next].open)
-        return error_set(TUFF_ERROR_STATE, "all %u recordings of program '%s' were begun and not ended; call tuff_program_end "
-                         "first", program->recording_count, program_name(program));
+        return error_set(TUFF_ERROR_STATE,
+                         "all %u recordings of program '%s' were begun and not ended; call tuff_program_end "
+                         "first",
+                         program->recording_count, program_name(program));
     TRY(recording_wait(program, program->next));
     step_record record;
     fill_record(program, &record);
@@ -129,8 +135,8 @@ static tuff_result submit_uploads(tuff_program *program, uint32_t r, queue_point
     *done = (queue_point){ QUEUE_TRANSFER, 0 };
     uint32_t count = slots_pending_uploads(program, r, program->uploads);
     for (uint32_t i = 0; i < count; i += AT_ONCE)
-        TRY(queue_submit(program->device, QUEUE_TRANSFER, program->uploads + i, count - i < AT_ONCE ? count - i : AT_ONCE,
-                         NULL, 0, done));
+        TRY(queue_submit(program->device, QUEUE_TRANSFER, program->uploads + i,
+                         count - i < AT_ONCE ? count - i : AT_ONCE, NULL, 0, done));
     slots_note_uploads(program, r);
     return TUFF_OK;
 }
@@ -162,9 +168,10 @@ tuff_result tuff_read(tuff_program *program, const tuff_tensor *output, void *da
     }
     const storage *storage = &program->lowered->storages[program->slots[s].storage];
     if (size != storage->host_size)
-        return error_set(TUFF_ERROR_SHAPE, "tuff_read: %zu bytes for the output '%s' of program '%s', which has %llu", size,
-                         storage->tensor_name, program_name(program), (unsigned long long)storage->host_size);
-    if (!data) return error_set(TUFF_ERROR_ARGUMENT, "tuff_read: data for the output '%s' is NULL", storage->tensor_name);
+        return error_set(TUFF_ERROR_SHAPE, "tuff_read: %zu bytes for the output '%s' of program '%s', which has %llu",
+                         size, storage->tensor_name, program_name(program), (unsigned long long)storage->host_size);
+    if (!data)
+        return error_set(TUFF_ERROR_ARGUMENT, "tuff_read: data for the output '%s' is NULL", storage->tensor_name);
     if (program->last == NO_RECORDING)
         return error_set(TUFF_ERROR_STATE, "tuff_read: program '%s' was never run, so its output '%s' has no value",
                          program_name(program), storage->tensor_name);

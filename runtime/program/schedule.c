@@ -14,8 +14,8 @@ static uint32_t conflict(const access_map *map, const storage_place *places, con
     for (uint32_t i = 0; i < call->operand_count; i++) {
         const operand *operand = &call->operands[i];
         uint64_t start = places[operand->storage].base + operand->offset;
-        uint32_t time = access_map_conflict(map, places[operand->storage].space, start, start + operand->size,
-                                            operand->access);
+        uint32_t time =
+            access_map_conflict(map, places[operand->storage].space, start, start + operand->size, operand->access);
         if (time > latest) latest = time;
     }
     return latest;

@@ -11,12 +11,12 @@ enum { MAX_SEGMENTS = SEGMENT_UPDATE + 1 };
 typedef struct schedule {
     uint32_t call_count;
     uint32_t level_count;
-    uint32_t *levels;      /* of each call */
-    uint32_t *order;       /* calls by level, in list order within one */
-    uint32_t *level_start; /* level_count + 1 places in order */
-    uint32_t segment_count;                     /* those that have calls; at least 1 */
-    segment_kind segments[MAX_SEGMENTS];        /* which they are */
-    uint32_t segment_start[MAX_SEGMENTS + 1];   /* their first levels; the last entry is level_count */
+    uint32_t *levels;                         /* of each call */
+    uint32_t *order;                          /* calls by level, in list order within one */
+    uint32_t *level_start;                    /* level_count + 1 places in order */
+    uint32_t segment_count;                   /* those that have calls; at least 1 */
+    segment_kind segments[MAX_SEGMENTS];      /* which they are */
+    uint32_t segment_start[MAX_SEGMENTS + 1]; /* their first levels; the last entry is level_count */
 } schedule;
 
 /* The call whose dependencies schedule_create leaves out: a planted mistake, for tests. */

@@ -122,8 +122,10 @@ tuff_result slots_check_written(const tuff_program *program) {
     for (uint32_t s = 0; s < program->slot_count; s++) {
         const storage *storage = &program->lowered->storages[program->slots[s].storage];
         if (storage->kind == STORAGE_INPUT && program->slots[s].version == 0)
-            return error_set(TUFF_ERROR_STATE, "program '%s': the input '%s' was never written; call tuff_write or "
-                             "tuff_map_input before the first run", program_name(program), storage->tensor_name);
+            return error_set(TUFF_ERROR_STATE,
+                             "program '%s': the input '%s' was never written; call tuff_write or "
+                             "tuff_map_input before the first run",
+                             program_name(program), storage->tensor_name);
     }
     return TUFF_OK;
 }

@@ -16,7 +16,8 @@ static void planned_places(const lowered *lowered, const plan *plan, storage_pla
     for (uint32_t i = 0; i < lowered->storage_count; i++) {
         if (lowered->storages[i].kind == STORAGE_TRANSIENT)
             places[i] = (storage_place){ plan->places[i].block, plan->places[i].offset };
-        else places[i].space += plan->block_count;
+        else
+            places[i].space += plan->block_count;
     }
     *spaces += plan->block_count;
 }
@@ -102,7 +103,8 @@ void synchronisation_destroy(synchronisation *synchronisation) {
 }
 
 static void dump_uses(uint32_t uses, FILE *file) {
-    static const char *const names[] = { "kernel_read", "kernel_write", "copy_read", "copy_write", "host_read", "host_write" };
+    static const char *const names[] = { "kernel_read", "kernel_write", "copy_read",
+                                         "copy_write",  "host_read",    "host_write" };
     const char *separator = "";
     for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!(uses & 1u << i)) continue;
