@@ -1,5 +1,6 @@
 /* What is random: initialisers and dropout, their distributions, and that a seed gives the same bits. */
 #include "support.h"
+#include "tests/reference/philox.h"
 #include <tuff/layers.h>
 
 #include <math.h>
@@ -107,30 +108,48 @@ static void test_layer_defaults(void **state) {
     tuff_model_destroy(model);
 }
 
-static uint32_t hash_bits(const float *x, size_t count) {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < count * sizeof *x; i++) hash = (hash ^ ((const uint8_t *)x)[i]) * 16777619u;
-    return hash;
+/* The authors' test vectors (random123's kat_vectors). */
+static void test_philox(void **state) {
+    (void)state;
+    static const uint32_t none[4] = { 0 }, ones[4] = { ~0u, ~0u, ~0u, ~0u };
+    static const uint32_t pi[6] = { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0 };
+    static const uint32_t want[3][4] = { { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
+                                         { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
+                                         { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } };
+    uint32_t words[4];
+    ref_philox(none, none, words);
+    assert_memory_equal(words, want[0], sizeof words);
+    ref_philox(ones, ones, words);
+    assert_memory_equal(words, want[1], sizeof words);
+    ref_philox(pi, pi + 4, words);
+    assert_memory_equal(words, want[2], sizeof words);
 }
 
-/* The same seed and name: the same bits, on every driver; another of either: others. */
+/* Every bit is what the same arithmetic gives here: so it is the same on every driver. */
 static void test_initialiser_bits(void **state) {
     (void)state;
-    const tuff_init_desc normal = { TUFF_INIT_NORMAL, 1 }, uniform = { TUFF_INIT_UNIFORM, 1 };
-    float *a = initialised(5, "w", WEIGHT_SHAPE, &normal), *b = initialised(5, "w", WEIGHT_SHAPE, &normal);
-    assert_memory_equal(a, b, WEIGHTS * sizeof *a);
-    print_message("normal %08x\n", hash_bits(a, WEIGHTS));
-    free(b);
-    b = initialised(6, "w", WEIGHT_SHAPE, &normal);
-    assert_memory_not_equal(a, b, WEIGHTS * sizeof *a);
-    free(b);
-    b = initialised(5, "v", WEIGHT_SHAPE, &normal);
-    assert_memory_not_equal(a, b, WEIGHTS * sizeof *a);
-    free(b);
-    b = initialised(5, "w", WEIGHT_SHAPE, &uniform);
-    print_message("uniform %08x\n", hash_bits(b, WEIGHTS));
-    free(a);
-    free(b);
+    const uint64_t seed = 0x123456789abcdef0;
+    const tuff_init_desc inits[] = { { TUFF_INIT_UNIFORM, 0.3f }, { TUFF_INIT_NORMAL, 0.3f } };
+    for (int kind = 0; kind < 2; kind++) {
+        float *x = initialised(seed, "some.weight", WEIGHT_SHAPE, &inits[kind]);
+        for (int i = 0; i < WEIGHTS; i++) {
+            float want = ref_initial(seed, "some.weight", i, kind, 0.3f);
+            if (memcmp(&x[i], &want, sizeof want))
+                fail_msg("%s element %d is %.9g, should be %.9g", kind ? "normal" : "uniform", i, x[i], want);
+        }
+        free(x);
+    }
+}
+
+/* Another seed or name: other numbers. */
+static void test_initialiser_streams(void **state) {
+    (void)state;
+    const tuff_init_desc uniform = { TUFF_INIT_UNIFORM, 1 };
+    float *a = initialised(5, "w", TUFF_SHAPE(64), &uniform), *b = initialised(6, "w", TUFF_SHAPE(64), &uniform);
+    float *c = initialised(5, "v", TUFF_SHAPE(64), &uniform);
+    assert_memory_not_equal(a, b, 64 * sizeof *a);
+    assert_memory_not_equal(a, c, 64 * sizeof *a);
+    free(a), free(b), free(c);
 }
 
 /* ---- dropout ---- */
@@ -219,7 +238,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_initialisers),
         cmocka_unit_test(test_layer_defaults),
+        cmocka_unit_test(test_philox),
         cmocka_unit_test(test_initialiser_bits),
+        cmocka_unit_test(test_initialiser_streams),
         cmocka_unit_test(test_dropout),
     };
     return cmocka_run_group_tests_name("random", tests, open_device, close_device);
