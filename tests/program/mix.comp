@@ -4,13 +4,13 @@
 #version 450
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) writeonly buffer Out {
-    float data[];
+    uint data[];
 } result;
 layout(set = 0, binding = 1, std430) readonly buffer A {
-    float data[];
+    uint data[];
 } a;
 layout(set = 0, binding = 2, std430) readonly buffer B {
-    float data[];
+    uint data[];
 } b;
 layout(push_constant) uniform Params {
     uint count;
@@ -23,8 +23,11 @@ layout(push_constant) uniform Params {
 void main() {
     uint stride = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
     for (uint i = gl_GlobalInvocationID.x; i < params.count; i += stride) {
-        precise float value = a.data[i % params.na];
-        if (params.copy == 0) value = value * params.factor + b.data[i % params.nb];
-        result.data[i] = value;
+        uint word = a.data[i % params.na];
+        if (params.copy == 0) {
+            precise float value = uintBitsToFloat(word) * params.factor + uintBitsToFloat(b.data[i % params.nb]);
+            word = floatBitsToUint(value);
+        }
+        result.data[i] = word;
     }
 }

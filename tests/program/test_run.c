@@ -271,7 +271,7 @@ static void test_handles(void **state) {
 /* More than the device has: an error that says how much, and a device that still works. */
 static void test_out_of_memory(void **state) {
     (void)state;
-    tuff_device *small = test_device_open(&(tuff_device_desc){ .memory_budget = 64 << 20 });
+    tuff_device *small = test_device_open(&(tuff_device_desc){ .memory_budget = 64 << 20, .force = "" });
     lowered *l = lowered_new(small);
     uint32_t in = add_storage(l, STORAGE_INPUT, 64, "in"),
              big = add_storage(l, STORAGE_TRANSIENT, 100 << 20, "activations");
