@@ -217,6 +217,12 @@ static tuff_result compile(compilation *c, tuff_graph *graph, tuff_program **pro
     TRY(expand(c));
     TRY(fuse(c));
     TRY(lay_out_and_lower(c, operator_count));
+    /* by address: the user's graph may be gone when its tensors are written and read */
+    for (uint32_t s = 0; s < c->lowered->storage_count; s++) {
+        storage *storage = &c->lowered->storages[s];
+        if (storage->kind == STORAGE_INPUT || storage->kind == STORAGE_OUTPUT)
+            storage->handle = graph->tensors[storage->tensor];
+    }
     program_options options = { .recordings = c->desc->recordings ? c->desc->recordings : 2,
                                 .replay_seed = c->desc->replay_seed };
     TRY(program_create(c->lowered, &options, program));
