@@ -131,6 +131,7 @@ trial trial_run(tuff_device *device, recipe *r) {
     if (result != TUFF_OK) {
         t.passed = false;
         t.error = INFINITY;
+        t.unsupported = result == TUFF_ERROR_UNSUPPORTED;
         snprintf(t.message, sizeof t.message, "%s: %s", tuff_result_name(result),
                  a->mismatch ? "a tensor has not the reference's shape" : tuff_last_message());
     }
