@@ -1,7 +1,10 @@
 #include "random_graph.h"
 
+#include "tests/reference/philox.h"
+
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct dice {
@@ -62,12 +65,26 @@ static int apply(recipe *r, dice *d, const char *op, int a, int b, const recipe_
     return recipe_apply(r, recipe_find(op), (int[]){ a, b }, args, name, draw(d, UINT32_MAX));
 }
 
+static int random_dropout(recipe *r, dice *d, int x) {
+    char name[16];
+    recipe_args args = { .p = 0.25 * between(d, 1, 3) };
+    snprintf(name, sizeof name, "dropout%d", r->count);
+    int64_t count = value_of(r, x)->count;
+    uint8_t *mask = malloc((size_t)count);
+    for (int64_t i = 0; i < count; i++)
+        mask[i] = ref_dropout_keeps(RANDOM_GRAPH_SEED, name, RANDOM_GRAPH_RUNS - 1, i, (float)args.p);
+    args.keep = mask;
+    int y = recipe_apply(r, recipe_find("dropout"), &x, &args, name, 0);
+    r->steps[y].mask = mask;
+    return y;
+}
+
 /* Operators that take any shape. */
 static int random_pointwise(recipe *r, dice *d, int x) {
     static const char *const unary[] = { "scale",   "neg",  "abs",  "square", "relu", "leaky_relu",
                                          "sigmoid", "tanh", "gelu", "silu",   "exp" };
     recipe_args args = { .factor = 0.5, .offset = 0.25, .slope = 0.125, .approximate_tanh = draw(d, 2) };
-    uint32_t which = draw(d, 18);
+    uint32_t which = draw(d, 19);
     if (which < 10) return apply(r, d, unary[which], x, 0, &args);
     switch (which) {
     case 10: return apply(r, d, "exp", apply(r, d, "tanh", x, 0, &args), 0, &args);
@@ -77,6 +94,7 @@ static int random_pointwise(recipe *r, dice *d, int x) {
         return apply(r, d, positive[draw(d, 3)], y, 0, &args);
     }
     case 12: return apply(r, d, "div", x, random_partner(r, d, x, true), &args);
+    case 18: return random_dropout(r, d, x);
     case 13: return apply(r, d, "sub", x, random_partner(r, d, x, false), &args);
     case 14:
     case 15: return apply(r, d, "mul", x, random_partner(r, d, x, false), &args);

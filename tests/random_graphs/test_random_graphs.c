@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { DISTURBANCES = 4, RUNS = 3 };
+enum { DISTURBANCES = 4 };
 
 static recipe the_recipe;
 
@@ -76,7 +76,7 @@ static void measure(recipe *r, const wanted *w, double *allowed) {
 
 /* Compiles and runs the graph; the results one after another. */
 static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, uint32_t replay_seed, size_t *bytes) {
-    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = RANDOM_GRAPH_SEED });
     tuff_graph *graph = tuff_graph_create(model);
     tuff_tensor *tensors[RECIPE_STEPS], *leaves[RECIPE_STEPS], *outputs[RECIPE_STEPS];
     if (!build_graph(r, graph, tensors)) fail_msg("building: %s", tuff_last_message());
@@ -89,7 +89,7 @@ static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, u
         &(tuff_program_desc){ .outputs = outputs, .output_count = (uint32_t)w->count, .replay_seed = replay_seed },
         &program));
     OK(build_write(r, model, program, tensors));
-    for (int run = 0; run < RUNS; run++) OK(tuff_run(program)); /* every recording is in flight */
+    for (int run = 0; run < RANDOM_GRAPH_RUNS; run++) OK(tuff_run(program)); /* every recording is in flight */
     *bytes = 0;
     for (int i = 0; i < w->count; i++) *bytes += (size_t)reference_of(r, i, w)->count * sizeof(float);
     float *all = malloc(*bytes), *at = all;

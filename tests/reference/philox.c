@@ -91,3 +91,11 @@ float ref_initial(uint64_t seed, const char *name, int64_t element, bool normal,
     int which = (int)(element % 4);
     return (normal ? normal_of(words, which) : unit(words[which]) * 2 - 1) * spread;
 }
+
+bool ref_dropout_keeps(uint64_t seed, const char *name, uint64_t step, int64_t element, float p) {
+    uint32_t words[4], key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    const uint32_t counter[4] = { (uint32_t)(element / 4), ref_name_hash(name), (uint32_t)step,
+                                  (uint32_t)(step >> 32) };
+    ref_philox(counter, key, words);
+    return unit(words[element % 4]) >= p;
+}

@@ -14,4 +14,7 @@ uint32_t ref_name_hash(const char *name);
  * kernel's order: compile without contraction into fused multiply-adds. */
 float ref_initial(uint64_t seed, const char *name, int64_t element, bool normal, float spread);
 
+/* Whether dropout keeps an element (in PyTorch's order) in the run that `step` runs went before. */
+bool ref_dropout_keeps(uint64_t seed, const char *name, uint64_t step, int64_t element, float p);
+
 #endif

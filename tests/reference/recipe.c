@@ -62,6 +62,7 @@ void recipe_clear(recipe *r) {
     for (int i = 0; i < r->count; i++) {
         ref_free(r->steps[i].value);
         ref_free(r->steps[i].grad);
+        free(r->steps[i].mask);
     }
     memset(r, 0, sizeof *r);
 }

@@ -72,7 +72,8 @@ typedef struct recipe_step {
     uint32_t seed; /* of a leaf's values */
     char name[48]; /* a leaf's, or the layer's (15 characters of it stand in its parameters' names) */
     ref *value;
-    ref *grad; /* after recipe_backward; NULL: none reaches it */
+    ref *grad;     /* after recipe_backward; NULL: none reaches it */
+    uint8_t *mask; /* what args.keep points to, if the recipe owns it */
 } recipe_step;
 
 typedef struct recipe {
