@@ -1,0 +1,105 @@
+/* The arena of whole networks is at most 1.15 times the largest sum of live bytes. */
+#include "program_test.h"
+#include "support.h"
+
+#include <tuff/layers.h>
+
+static tuff_device *device;
+
+typedef tuff_tensor *(*network)(tuff_graph *graph, int64_t batch); /* logits of 10 classes */
+
+static tuff_tensor *image(tuff_graph *graph, int64_t batch) {
+    return tuff_input(graph, "image", TUFF_F32, TUFF_SHAPE(batch, 1, 28, 28));
+}
+
+static tuff_tensor *conv(tuff_tensor *x, const char *name, int64_t channels) {
+    return tuff_conv2d(
+        x, &(tuff_conv2d_desc){ .name = name, .channels = channels, .kernel = { 3, 3 }, .padding = { 1, 1 } });
+}
+
+static tuff_tensor *pool(tuff_tensor *x) {
+    return tuff_max_pool2d(x, &(tuff_pool2d_desc){ .kernel = { 2, 2 } });
+}
+
+static tuff_tensor *linear(tuff_tensor *x, const char *name, int64_t features) {
+    return tuff_linear(x, &(tuff_linear_desc){ .name = name, .features = features });
+}
+
+static tuff_tensor *cnn(tuff_graph *graph, int64_t batch) {
+    tuff_tensor *x = pool(tuff_relu(conv(image(graph, batch), "conv1", 32)));
+    x = tuff_dropout(pool(tuff_relu(conv(x, "conv2", 64))), 0.25f, "drop1");
+    x = tuff_dropout(tuff_relu(linear(tuff_flatten(x), "fc1", 128)), 0.5f, "drop2");
+    return linear(x, "fc2", 10);
+}
+
+static tuff_tensor *mlp(tuff_graph *graph, int64_t batch) {
+    tuff_tensor *x = tuff_relu(linear(tuff_flatten(image(graph, batch)), "fc1", 256));
+    return linear(tuff_relu(linear(x, "fc2", 128)), "fc3", 10);
+}
+
+/* Batch norm and residual connections: many values, and long and short lives. */
+static tuff_tensor *residual(tuff_graph *graph, int64_t batch) {
+    tuff_tensor *x = conv(image(graph, batch), "stem", 16);
+    static const char *const names[][4] = { { "a1", "an1", "a2", "an2" },
+                                            { "b1", "bn1", "b2", "bn2" },
+                                            { "c1", "cn1", "c2", "cn2" } };
+    for (uint32_t i = 0; i < 3; i++) {
+        tuff_tensor *y = tuff_batch_norm(conv(x, names[i][0], 16), &(tuff_batch_norm_desc){ .name = names[i][1] });
+        y = tuff_batch_norm(conv(tuff_relu(y), names[i][2], 16), &(tuff_batch_norm_desc){ .name = names[i][3] });
+        x = tuff_relu(tuff_add(x, y));
+        if (i == 1) x = pool(x);
+    }
+    return linear(tuff_flatten(tuff_global_avg_pool2d(x)), "fc", 10);
+}
+
+static void check(network build, const char *name) {
+    static const int64_t batches[] = { 64, 5 };
+    for (uint32_t b = 0; b < 2; b++) {
+        for (uint32_t evaluate = 0; evaluate < 2; evaluate++) {
+            tuff_model *model = tuff_model_create(device, NULL);
+            tuff_optimizer *adam = tuff_adam_create(model, NULL);
+            tuff_graph *graph = tuff_graph_create(model);
+            tuff_tensor *logits = build(graph, batches[b]);
+            tuff_tensor *label = tuff_input(graph, "label", TUFF_I32, TUFF_SHAPE(batches[b]));
+            tuff_tensor *loss = tuff_cross_entropy(logits, label, NULL);
+            tuff_program_desc desc = { .outputs = &loss, .output_count = 1, .evaluate = evaluate };
+            if (!evaluate) desc.minimize = loss, desc.optimizer = adam;
+            tuff_program *program = NULL;
+            ASSERT_OK(tuff_compile(graph, &desc, &program));
+            tuff_program_info info;
+            tuff_program_get_info(program, &info);
+            double ratio = (double)info.arena_bytes / (double)info.live_bytes;
+            print_message(
+                "%s, batch %d, %s: %u dispatches, %u levels, %u barriers, %u pipelines, %.1f KiB, %.3f of live\n", name,
+                (int)batches[b], evaluate ? "evaluation" : "training", info.dispatches, info.levels, info.barriers,
+                info.pipelines, (double)info.arena_bytes / 1024, ratio);
+            /* places are multiples of 256 bytes, which alone is more than that for a few kilobytes */
+            if (info.live_bytes > 65536 && ratio > 1.15) fail_msg("%s: %.3f times the live bytes", name, ratio);
+            tuff_program_destroy(program);
+            tuff_graph_destroy(graph);
+            tuff_model_destroy(model);
+        }
+    }
+}
+
+static void test_cnn(void **state) {
+    (void)state;
+    check(cnn, "cnn");
+}
+static void test_mlp(void **state) {
+    (void)state;
+    check(mlp, "mlp");
+}
+static void test_residual(void **state) {
+    (void)state;
+    check(residual, "residual");
+}
+
+int main(void) {
+    device = test_device_open(NULL);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cnn), cmocka_unit_test(test_mlp),
+                                        cmocka_unit_test(test_residual) };
+    int failed = cmocka_run_group_tests_name("network plans", tests, NULL, NULL);
+    tuff_device_close(device);
+    return failed;
+}
