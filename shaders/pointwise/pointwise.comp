@@ -1,0 +1,151 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// outputs[j][e] = chain(inputs[0][e], inputs[1][e], ...) for e < count: a whole chain of pointwise operators.
+//
+// Elements are counted in the order in which the first output lies in memory. Each invocation takes ITEMS elements, a
+// workgroup's size apart; WIDTH 4: each element stands for four neighbours, loaded and stored at once. A buffer is
+// LINEAR where element e lies at e, SINGLE where there is one value for all, STRIDED by the sizes and strides of the
+// record otherwise (a broadcast input, another layout); with WIDTH 4, LEVEL is STRIDED with one value for the four.
+//
+// Outputs, then inputs; how many outputs is fixed in the shader, so that inputs can be declared read-only.
+layout(local_size_x_id = 0) in;
+
+#define LINEAR  0u
+#define STRIDED 1u
+#define SINGLE  2u
+#define LEVEL   3u
+
+layout(constant_id = 1) const uint ITEMS = 1;
+layout(constant_id = 2) const uint INPUTS = 0;
+layout(constant_id = 3) const uint MODES = 0;   // two bits for each buffer, at bit 12 for the logical index
+layout(constant_id = 4) const uint RESULTS = 0; // a byte each: the outputs' operands
+#define CHAIN_FIRST_ID 5
+
+#define BUFFERS 6
+#define INDEX 6 // of the logical index among the strides
+#define DIM_WORDS 10
+
+#if WIDTH == 4
+#define VALUE uvec4
+#else
+#define VALUE uint
+#endif
+layout(set = 0, binding = 0) writeonly buffer B0 { VALUE b0[]; };
+#if OUTPUTS > 1
+layout(set = 0, binding = 1) writeonly buffer B1 { VALUE b1[]; };
+#else
+layout(set = 0, binding = 1) readonly buffer B1 { VALUE b1[]; };
+#endif
+layout(set = 0, binding = 2) readonly buffer B2 { VALUE b2[]; };
+layout(set = 0, binding = 3) readonly buffer B3 { VALUE b3[]; };
+layout(set = 0, binding = 4) readonly buffer B4 { VALUE b4[]; };
+layout(set = 0, binding = 5) readonly buffer B5 { VALUE b5[]; };
+// each dimension, the fastest first: size, division by it as multiplication and shift, the buffers' strides, the index'
+layout(set = 0, binding = 6) readonly buffer Record { uint words[]; };
+#define STEP_RECORD_BINDING 7
+#include "common/step_record.glsl"
+
+layout(push_constant) uniform Params {
+    uint count;
+    uint groups_x;
+    uint record;
+    uint dims;
+    uint first[BUFFERS + 1];
+    uint constants[16];
+};
+
+uint chain_constant(uint i) {
+    return constants[i];
+}
+
+#define CHAIN_RANDOM
+#define CHAIN_INPUTS (BUFFERS - OUTPUTS)
+#include "common/chain.glsl"
+
+uint mode_of(uint i) {
+    return MODES >> 2 * i & 3u;
+}
+
+// Where element e lies in each buffer that is strided.
+void locate(uint e, inout uint at[BUFFERS + 1]) {
+    for (uint d = 0; d < dims; d++) {
+        uint w = record + d * DIM_WORDS, coordinate = e;
+        if (d + 1u < dims) {
+            uint high, low;
+            umulExtended(e, words[w + 1u], high, low);
+            uint quotient = high >> words[w + 2u];
+            coordinate = e - quotient * words[w];
+            e = quotient;
+        }
+#define ADD(i) if ((mode_of(i) & 1u) != 0u) at[i] += coordinate * words[w + 3u + i];
+        ADD(0)
+        ADD(1)
+        ADD(2)
+        ADD(3)
+        ADD(4)
+        ADD(5)
+        ADD(6)
+    }
+}
+
+#if WIDTH == 4
+VALUE one_of(VALUE four, uint i) {
+    return VALUE(four[i & 3u]);
+}
+#define PLACE(at) ((at) >> 2)
+#define ONE(four, at) one_of(four, at)
+#else
+#define PLACE(at) (at)
+#define ONE(four, at) four
+#endif
+
+void main() {
+    uint group = gl_WorkGroupID.y * groups_x + gl_WorkGroupID.x;
+    uint begin = group * gl_WorkGroupSize.x * ITEMS + gl_LocalInvocationID.x;
+    for (uint item = 0; item < ITEMS; item++) {
+        uint e = begin + item * gl_WorkGroupSize.x;
+        if (e * WIDTH >= count) return;
+        uint at[BUFFERS + 1] = first;
+        if ((MODES & 0x1555u) != 0u) locate(e * WIDTH, at);
+        VALUE value[BUFFERS - OUTPUTS];
+#define LOAD(i, b)                                                                                                     \
+    if (i - OUTPUTS < INPUTS) {                                                                                        \
+        uint mode = mode_of(i), place = at[i] + (mode == LINEAR ? e * WIDTH : 0u);                                     \
+        VALUE loaded = b[PLACE(place)];                                                                                \
+        value[i - OUTPUTS] = mode >= SINGLE ? ONE(loaded, place) : loaded;                                             \
+    }
+#if OUTPUTS == 1
+        LOAD(1, b1)
+#endif
+        LOAD(2, b2)
+        LOAD(3, b3)
+        LOAD(4, b4)
+        LOAD(5, b5)
+        VALUE result[OUTPUTS];
+#if WIDTH == 4
+#define OF(v, c) v[c]
+#else
+#define OF(v, c) v
+#endif
+#define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = OF(value[i], c);
+#define GIVE(j, c) OF(result[j], c) = chain_value(RESULTS >> 8 * j & 255u);
+        uint index = at[INDEX] + (mode_of(INDEX) == LINEAR ? e * WIDTH : 0u);
+#if OUTPUTS == 1
+#define LAST(c) TAKE(4, c) chain_run(); GIVE(0, c)
+#else
+#define LAST(c) chain_run(); GIVE(0, c) GIVE(1, c)
+#endif
+#define RUN(c) chain_index = index + c; TAKE(0, c) TAKE(1, c) TAKE(2, c) TAKE(3, c) LAST(c)
+        RUN(0)
+#if WIDTH == 4
+        RUN(1)
+        RUN(2)
+        RUN(3)
+#endif
+#define STORE(i, b) b[PLACE(at[i] + (mode_of(i) == LINEAR ? e * WIDTH : 0u))] = result[i];
+        STORE(0, b0)
+#if OUTPUTS > 1
+        STORE(1, b1)
+#endif
+    }
+}
