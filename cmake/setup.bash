@@ -88,7 +88,7 @@ build() {
         status=${PIPESTATUS[0]}
     else
         ninja -C "$build" "$@" >"$build/build.log" 2>&1 </dev/null || status=$?
-        [[ $status == 0 ]] || cat "$build/build.log" >&2
+        [[ $status == 0 ]] || tail -n 60 "$build/build.log" >&2
     fi
     [[ $status == 0 ]] || fail "the build failed"
 }
