@@ -19,6 +19,7 @@ typedef struct device_limits {
     tuff_device_type type;
     bool cpu; /* a driver that runs on the CPU: other variants win there */
     uint32_t subgroup_size;
+    bool subgroup_shuffle;    /* subgroupShuffle in kernels */
     uint32_t shared_memory;   /* bytes */
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */

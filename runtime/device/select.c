@@ -160,6 +160,10 @@ static void describe_features(const vulkan_instance *instance, candidate *c, con
                     && (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT),
                 "subgroup arithmetic", "not used yet: reductions go through shared memory");
     add_feature(info, false,
+                (properties11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT)
+                    && (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT),
+                "subgroup shuffle", "products on drivers for the CPU; without it they use shared memory, slowly there");
+    add_feature(info, false,
                 features13.subgroupSizeControl
                     || has_extension(extensions, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME),
                 "subgroup size control", "not used yet: kernels work with any subgroup size");

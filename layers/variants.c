@@ -1,0 +1,92 @@
+/* The variants of the product's kernels and the choice among them. docs/performance.md has the measurements. */
+#include "layers/variants.h"
+
+#include <string.h>
+
+static const product_variant variants[] = {
+    { .name = "row16",
+      .about = "for drivers on the CPU: 16 rows and 4 columns a lane in registers, loads shared by shuffles",
+      .kernels = { KERNEL_PRODUCT_ROW16_PLAIN, KERNEL_PRODUCT_ROW16_WINDOW, KERNEL_PRODUCT_ROW16_PATCH },
+      .tile_m = 16,
+      .step_k = 4,
+      .row = true },
+    { .name = "row32",
+      .about = "the same with 32 rows: a third faster, twice as long to compile",
+      .kernels = { KERNEL_PRODUCT_ROW32_PLAIN, KERNEL_PRODUCT_ROW32_WINDOW, KERNEL_PRODUCT_ROW32_PATCH },
+      .tile_m = 32,
+      .step_k = 4,
+      .row = true,
+      .least = UINT64_C(1) << 30 },
+    { .name = "tile64",
+      .about = "for GPUs: tiles of 64 x 64 through shared memory, 4 x 4 in registers",
+      .kernels = { KERNEL_PRODUCT_TILE64_PLAIN, KERNEL_PRODUCT_TILE64_WINDOW, KERNEL_PRODUCT_TILE64_PATCH },
+      .tile_m = 64,
+      .tile_n = 64,
+      .step_k = 16 },
+};
+enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
+
+const product_variant *product_variants(uint32_t *count) {
+    *count = VARIANT_COUNT;
+    return variants;
+}
+
+bool product_variant_runs(const product_variant *variant, const device_limits *limits) {
+    if (!variant->row) return true;
+    uint32_t lanes = limits->subgroup_size;
+    return limits->subgroup_shuffle && lanes >= 4 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
+}
+
+uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits) {
+    return variant->tile_n ? variant->tile_n : 4 * limits->subgroup_size;
+}
+
+tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
+                                   const product_variant **out) {
+    const device_limits *limits = device_get_limits(device);
+    const char *forced = device_force(device, "product");
+    bool rows = limits->cpu, known = false;
+    uint64_t work = m * n * k * batch;
+    *out = NULL;
+    for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
+        const product_variant *variant = &variants[i];
+        bool exact = forced && strcmp(variant->name, forced) == 0;
+        if (forced && strncmp(variant->name, forced, strlen(forced)) != 0) continue;
+        known = true;
+        if (!product_variant_runs(variant, limits)) continue;
+        if (!forced && variant->row != rows) continue;
+        if (!*out || exact || work >= variant->least) *out = variant;
+    }
+    if (!*out && !forced) *out = &variants[VARIANT_COUNT - 1]; /* a driver on the CPU that cannot shuffle */
+    if (*out) return TUFF_OK;
+    if (known)
+        return error_set(TUFF_ERROR_UNSUPPORTED,
+                         "the forced variant 'product=%s' cannot run on this device: it needs "
+                         "shuffles in subgroups of 4 to 128",
+                         forced);
+    return error_set(TUFF_ERROR_ARGUMENT,
+                     "there is no variant 'product=%s': the forced one is row, tile, or the name "
+                     "of one of them (row16, row32, tile64)",
+                     forced);
+}
+
+static uint64_t divide_up(uint64_t a, uint64_t b) {
+    return (a + b - 1) / b;
+}
+
+uint32_t product_split(const tuff_device *device, const product_variant *variant, uint64_t m, uint64_t n, uint32_t k,
+                       uint64_t batch, uint32_t *k_part) {
+    const device_limits *limits = device_get_limits(device);
+    uint64_t tiles = divide_up(m, variant->tile_m) * divide_up(n, product_variant_columns(variant, limits)) * batch;
+    /* a part must be worth the sum over the parts that follows */
+    uint64_t wanted = limits->cpu ? 16 : 256, least = limits->cpu ? 512 : 128, grain = 16;
+    uint64_t parts = tiles < wanted ? wanted / tiles : 1;
+    if (parts > k / least) parts = k / least;
+    if (device_force(device, "split")) parts = 3, grain = 4;
+    *k_part = k;
+    if (parts < 2) return 1;
+    uint64_t part = divide_up(divide_up(k, parts), grain) * grain;
+    if (part >= k) return 1;
+    *k_part = (uint32_t)part;
+    return (uint32_t)divide_up(k, part);
+}
