@@ -1,0 +1,40 @@
+/* What kernels over a flat list of elements share. */
+#ifndef TUFF_LAYERS_FLAT_H
+#define TUFF_LAYERS_FLAT_H
+
+#include "runtime/program/lowering.h"
+
+/* Workgroups, in two directions, for `invocations`; shaders/common-like counting: (y * groups.x + x) * lanes + lane. */
+static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t lanes) {
+    uint64_t groups = (invocations + lanes - 1) / lanes, rows = (groups + MAX_GROUPS - 1) / MAX_GROUPS;
+    call->groups[0] = (uint32_t)((groups + rows - 1) / rows);
+    call->groups[1] = (uint32_t)rows;
+    call->groups[2] = 1;
+}
+
+/* The most elements that one binding can span, wherever they start. */
+static inline uint64_t bindable_elements(const lowering *lowering) {
+    const device_limits *limits = device_get_limits(lowering_device(lowering));
+    return (limits->max_range - limits->range_alignment) / 4;
+}
+
+/* A part of a view along axis 0. */
+static inline view view_part(const view *whole, int64_t begin, int64_t count) {
+    view part = *whole;
+    part.offset += (uint64_t)(begin * whole->strides[0]);
+    part.shape.sizes[0] = count;
+    return part;
+}
+
+static inline int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* How many steps along axis 0 fit a binding, at least one (lowering_call says so if even that is too much). */
+static inline int64_t steps_that_fit(const lowering *lowering, const view *view) {
+    int64_t step = view->shape.rank ? view->strides[0] : 1;
+    uint64_t fit = bindable_elements(lowering) / (uint64_t)(step > 0 ? step : 1);
+    return fit < 1 ? 1 : fit > INT32_MAX ? INT32_MAX : (int64_t)fit;
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* All operators' rows, for `tuff op`, the documentation and tests. */
+#include "layers/families.h"
+
+enum { MAX_ROWS = 160 };
+
+const operator* const * operator_table(uint32_t *count) {
+    static const operator_family *const families[] = {
+        &family_pointwise, &family_shape,         &family_reduction, &family_matmul, &family_convolution,
+        &family_pooling,   &family_normalisation, &family_lookup,    &family_losses, &family_state,
+    };
+    /* filled again with the same pointers by whoever asks: no lock is needed to read what never differs */
+    static const operator* rows[MAX_ROWS];
+    uint32_t total = 0;
+    for (uint32_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (uint32_t i = 0; i < families[f]->count && total < MAX_ROWS; i++) rows[total++] = families[f]->rows[i];
+    *count = total;
+    return rows;
+}
