@@ -5,6 +5,10 @@
 packages_build=(cmake ninja-build gcc libc6-dev pkg-config libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools
     libvulkan1 libjansson-dev zlib1g-dev)
 packages_test=(g++ binutils libcmocka-dev vulkan-validationlayers python3 python3-numpy python3-torch)
+# Python's own reader of safetensors, which Debian has since 13
+if [[ -e /etc/os-release ]] && (. /etc/os-release && [[ ${ID:-} == debian && ${VERSION_ID:-0} -ge 13 ]]); then
+    packages_test+=(python3-safetensors)
+fi
 
 say() { echo "${0##*/}: $*" >&2; }
 fail() { say "$*"; exit 1; }
