@@ -26,13 +26,13 @@ void main() {
     vec4 p = parameter[flat_block.first_parameter + i];
     vec4 g = scaled_gradient(flat_block, i);
     if (DECOUPLED)
-        p = p * (1.0 - step_lr * decay);
+        p = p * (1.0 - step_record.lr * decay);
     else
         g = g + decay * p;
     vec4 m = beta1 * first_moment[first_first + i] + one_minus_beta1 * g;
     vec4 v = beta2 * second_moment[first_second + i] + one_minus_beta2 * (g * g);
     first_moment[first_first + i] = m;
     second_moment[first_second + i] = v;
-    vec4 denominator = sqrt(v) / sqrt(step_bias_correction2) + epsilon;
-    parameter[flat_block.first_parameter + i] = p - (step_lr / step_bias_correction1) * (m / denominator);
+    vec4 denominator = sqrt(v) / sqrt(step_record.bias_correction2) + epsilon;
+    parameter[flat_block.first_parameter + i] = p - (step_record.lr / step_record.bias_correction1) * (m / denominator);
 }

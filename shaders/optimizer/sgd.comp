@@ -25,9 +25,9 @@ void main() {
     vec4 g = scaled_gradient(flat_block, i) + decay * p;
     if (MOMENTUM) {
         vec4 b = g;
-        if (step_first_step == 0u) b = momentum * momentum_buffer[first_moment + i] + (1.0 - dampening) * g;
+        if (step_record.first_step == 0u) b = momentum * momentum_buffer[first_moment + i] + (1.0 - dampening) * g;
         momentum_buffer[first_moment + i] = b;
         g = NESTEROV ? g + momentum * b : b;
     }
-    parameter[flat_block.first_parameter + i] = p - step_lr * g;
+    parameter[flat_block.first_parameter + i] = p - step_record.lr * g;
 }

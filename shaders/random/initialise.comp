@@ -7,6 +7,9 @@
 // An invocation makes the four elements of one counter, then goes on by the size of the grid. All arithmetic is
 // integer or `precise` addition and multiplication, which are rounded alike everywhere: no division, square root or
 // function of the driver's. So the bits are the same on every driver.
+#extension GL_GOOGLE_include_directive : require
+#include "common/philox.glsl"
+
 layout(local_size_x = 64) in;
 
 layout(set = 0, binding = 0) writeonly buffer State { float x[]; };
@@ -20,23 +23,6 @@ layout(push_constant) uniform Params {
     uint size1, size2, size3; // the last axes of a rank 4 shape
     uint stride0, stride1, stride2, stride3;
 };
-
-uvec4 philox(uvec4 counter, uvec2 key) {
-    for (uint round = 0u; round < 10u; round++) {
-        uint high0, low0, high1, low1;
-        umulExtended(0xD2511F53u, counter.x, high0, low0);
-        umulExtended(0xCD9E8D57u, counter.z, high1, low1);
-        counter = uvec4(high1 ^ counter.y ^ key.x, low1, high0 ^ counter.w ^ key.y, low0);
-        key += uvec2(0x9E3779B9u, 0xBB67AE85u);
-    }
-    return counter;
-}
-
-// 24 bits as a number in [0, 1)
-float unit(uint word) {
-    precise float u = float(word >> 8) * 5.9604644775390625e-08;
-    return u;
-}
 
 // log(v) for a normal v in (0, 1]: the exponent apart, Cephes' polynomial on [sqrt(1/2), sqrt(2))
 float log_of(float v) {
@@ -99,10 +85,10 @@ vec2 turn(float u) {
 }
 
 vec2 two_normals(uint a, uint b) {
-    precise float u = unit(a) + 5.9604644775390625e-08; // in (0, 1]
+    precise float u = philox_uniform(a) + 5.9604644775390625e-08; // in (0, 1]
     precise float radius2 = -2.0 * log_of(u);
     float radius = sqrt_of(radius2);
-    vec2 direction = turn(unit(b));
+    vec2 direction = turn(philox_uniform(b));
     precise float first = radius * direction.x, second = radius * direction.y;
     return vec2(first, second);
 }
@@ -123,7 +109,7 @@ void main() {
         if (normal != 0u) {
             value = vec4(two_normals(words.x, words.y), two_normals(words.z, words.w));
         } else {
-            value = vec4(unit(words.x), unit(words.y), unit(words.z), unit(words.w));
+            value = vec4(philox_uniform(words.x), philox_uniform(words.y), philox_uniform(words.z), philox_uniform(words.w));
             value = value * 2.0 - 1.0;
         }
         value = value * spread;
