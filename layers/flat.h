@@ -4,6 +4,9 @@
 
 #include "runtime/program/lowering.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* Workgroups, in two directions, for `invocations`; shaders/common-like counting: (y * groups.x + x) * lanes + lane. */
 static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t lanes) {
     uint64_t groups = (invocations + lanes - 1) / lanes, rows = (groups + MAX_GROUPS - 1) / MAX_GROUPS;
@@ -12,10 +15,20 @@ static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t
     call->groups[2] = 1;
 }
 
-/* The most elements that one binding can span, wherever they start. */
+/* The most elements that one binding can span, wherever they start; "slice=BYTES" forces fewer. */
 static inline uint64_t bindable_elements(const lowering *lowering) {
-    const device_limits *limits = device_get_limits(lowering_device(lowering));
-    return (limits->max_range - limits->range_alignment) / 4;
+    const tuff_device *device = lowering_device(lowering);
+    const device_limits *limits = device_get_limits(device);
+    uint64_t most = (limits->max_range - limits->range_alignment) / 4;
+    const char *force = device_force(device, "slice");
+    uint64_t forced = force ? strtoull(force, NULL, 10) / 4 : 0;
+    return forced && forced < most ? forced : most;
+}
+
+/* Whether kernels may take four numbers at once; "wide=0" forces one. */
+static inline bool wide_allowed(const lowering *lowering) {
+    const char *force = device_force(lowering_device(lowering), "wide");
+    return !force || strcmp(force, "0") != 0;
 }
 
 /* A part of a view along axis 0. */

@@ -8,8 +8,8 @@
 enum { LANES = 64, BACKWARD_LANES = 32 };
 
 /* The features in vec4 if the views allow it. */
-static bool fits_vec4(int64_t features, const view *a, const view *b) {
-    return features % 4 == 0 && a->offset % 4 == 0 && b->offset % 4 == 0;
+static bool fits_vec4(const lowering *lowering, int64_t features, const view *a, const view *b) {
+    return wide_allowed(lowering) && features % 4 == 0 && a->offset % 4 == 0 && b->offset % 4 == 0;
 }
 
 static tuff_result lower_lookup(lowering *lowering, const node *node) {
@@ -21,7 +21,7 @@ static tuff_result lower_lookup(lowering *lowering, const node *node) {
     y.shape = TUFF_SHAPE(count, features);
     y.strides[0] = features;
     y.strides[1] = 1;
-    uint32_t width = fits_vec4(features, table, &y) ? 4 : 1;
+    uint32_t width = fits_vec4(lowering, features, table, &y) ? 4 : 1;
     int64_t row_step = steps_that_fit(lowering, table), step = steps_that_fit(lowering, &y);
     for (int64_t i = 0; i < count; i += step) {
         int64_t part = smaller(step, count - i);
@@ -64,7 +64,7 @@ static tuff_result lower_lookup_backward(lowering *lowering, const node *node) {
     g.shape = TUFF_SHAPE(count, features);
     g.strides[0] = features;
     g.strides[1] = 1;
-    uint32_t width = fits_vec4(features, table, &g) ? 4 : 1;
+    uint32_t width = fits_vec4(lowering, features, table, &g) ? 4 : 1;
     int64_t values = features / width, feature_groups = (values + BACKWARD_LANES - 1) / BACKWARD_LANES;
     int64_t row_step = steps_that_fit(lowering, table), step = steps_that_fit(lowering, &g);
     for (int64_t r = 0; r < rows; r += row_step) {

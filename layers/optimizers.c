@@ -1,7 +1,7 @@
 /* The optimizers' update rules, over flat blocks of parameters, gradients and moments, and the clipping of gradients
  * by their global norm. What changes from step to step is read from the step record by the kernels. */
+#include "layers/flat.h"
 #include "runtime/model/model.h"
-#include "runtime/program/lowering.h"
 
 #include <string.h>
 
@@ -14,13 +14,12 @@ static uint32_t float_bits(double value) {
     return bits;
 }
 
-/* The most elements that one call may take: bounded by workgroups and by what a binding spans (its start is rounded
- * down to the range's alignment, which is at most STATE_ALIGNMENT elements). */
-static uint64_t slice_limit(const lowering *lowering, uint64_t lanes_per_group) {
-    uint64_t bindable = device_get_limits(lowering_device(lowering))->max_range / 4 - STATE_ALIGNMENT;
-    uint64_t reachable = lanes_per_group * 4 * MAX_GROUPS;
+/* The most elements that one call may take, a multiple of `multiple`: bounded by what a binding spans and by the
+ * number of workgroups. */
+static uint64_t slice_limit(const lowering *lowering, uint64_t lanes_per_group, uint64_t multiple) {
+    uint64_t bindable = bindable_elements(lowering), reachable = lanes_per_group * 4 * MAX_GROUPS;
     uint64_t limit = bindable < reachable ? bindable : reachable;
-    return limit / STATE_ALIGNMENT * STATE_ALIGNMENT;
+    return limit < multiple ? multiple : limit / multiple * multiple;
 }
 
 static view slice(const view *whole, uint64_t begin, uint64_t count) {
@@ -49,7 +48,7 @@ static operand bind(const lowering *lowering, const view *whole, uint64_t begin,
 static tuff_result lower_update(lowering *lowering, kernel_call *call, const view *parameter, const view *gradient,
                                 const view *moments, uint32_t moment_count, const view *scale, uint64_t count,
                                 const uint32_t *hyper, uint32_t hyper_count) {
-    uint64_t limit = slice_limit(lowering, LANES);
+    uint64_t limit = slice_limit(lowering, LANES, STATE_ALIGNMENT);
     for (uint64_t begin = 0; begin < count; begin += limit) {
         uint64_t part = at_most(count - begin, limit), quads = (part + 3) / 4;
         uint32_t *p = call->params;
@@ -144,7 +143,7 @@ enum { NORM_CHUNK = 4096 * 4 }; /* elements of one workgroup of norm_parts.comp 
 
 tuff_result lower_clip_scale(lowering *lowering, const view *gradients, uint32_t count, float clip_norm,
                              view *scale_out) {
-    uint64_t limit = slice_limit(lowering, NORM_CHUNK / 4) / NORM_CHUNK * NORM_CHUNK, parts = 0, done = 0;
+    uint64_t limit = slice_limit(lowering, NORM_CHUNK / 4, NORM_CHUNK), parts = 0, done = 0;
     for (uint32_t i = 0; i < count; i++) parts += ((uint64_t)view_count(&gradients[i]) + NORM_CHUNK - 1) / NORM_CHUNK;
     view part;
     TRY(lowering_scratch(lowering, parts, "partial norms", &part));

@@ -29,7 +29,7 @@ typedef struct pooling {
 static pooling pooling_of(const lowering *lowering, const view *image, const view *pooled, const view *other) {
     pooling p = { .image = image, .pooled = pooled };
     bool aligned = image->offset % 4 == 0 && pooled->offset % 4 == 0 && (!other || other->offset % 4 == 0);
-    p.width = aligned && image->shape.sizes[1] % 4 == 0 ? 4 : 1;
+    p.width = aligned && wide_allowed(lowering) && image->shape.sizes[1] % 4 == 0 ? 4 : 1;
     p.image_step = smaller(steps_that_fit(lowering, image), steps_that_fit(lowering, pooled));
     return p;
 }
@@ -108,7 +108,8 @@ static tuff_result lower_max_backward(lowering *lowering, const node *node) {
     pooling p = pooling_of(lowering, gx, g, x);
     const attribute_value *a = node->attributes;
     int64_t images = gx->shape.sizes[0], each = view_count(gx) / images / p.width;
-    bool apart = a[STRIDE].list[0] >= a[KERNEL].list[0] && a[STRIDE].list[1] >= a[KERNEL].list[1];
+    bool overlap = device_force(lowering_device(lowering), "pool") != NULL; /* "pool=overlap" */
+    bool apart = !overlap && a[STRIDE].list[0] >= a[KERNEL].list[0] && a[STRIDE].list[1] >= a[KERNEL].list[1];
     if (apart) { /* cells, as in shaders/pooling/max_backward.comp */
         each = gx->shape.sizes[1] / p.width;
         for (uint32_t axis = 0; axis < 2; axis++)

@@ -171,6 +171,9 @@ static uint32_t lay_out(state_entry *const *entries, uint32_t count, uint64_t mo
 static tuff_result place_kind(tuff_model *model, tuff_state_kind kind, state_entry **entries, uint64_t *sizes) {
     const device_limits *limits = device_get_limits(model->device);
     uint64_t most = limits->max_range < limits->max_allocation ? limits->max_range : limits->max_allocation;
+    const char *force = device_force(model->device, "slice"); /* "slice=BYTES": more and smaller blocks */
+    uint64_t forced = force ? strtoull(force, NULL, 10) : 0;
+    if (forced && forced < most) most = forced;
     uint32_t count = 0, first = model->block_count;
     for (uint32_t i = 0; i < model->state_count; i++)
         if (model->states[i]->kind == kind && !model->states[i]->placed) entries[count++] = model->states[i];

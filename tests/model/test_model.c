@@ -139,7 +139,7 @@ static void test_blocks(void **state) {
         total += (uint64_t)(sizes[i] + STATE_ALIGNMENT - 1) / STATE_ALIGNMENT * STATE_ALIGNMENT;
     }
     OK(model_place(model));
-    bool small = device_force(device, "block") != NULL; /* forced small blocks split it */
+    bool small = device_force(device, "slice") != NULL; /* forced small blocks split it */
     if (!small) {
         assert_int_equal(model->block_count, 1);
         assert_int_equal(model->blocks[0].count, total);
