@@ -24,7 +24,7 @@ typedef struct settings {
 
 static int parse(settings *s, int argc, char **argv) {
     const option options[] = {
-        { "--epochs", OPTION_COUNT, &s->epochs, "N", "passes over the days to learn from (20)", 0, 100000, NULL },
+        { "--epochs", OPTION_COUNT, &s->epochs, "N", "passes over the days to learn from (40)", 0, 100000, NULL },
         { "--batch", OPTION_COUNT, &s->batch, "N", "days for each step (32)", 1, 65536, NULL },
         { "--lr", OPTION_NUMBER, &s->lr, "RATE", "the highest learning rate (0.001)", 0, 1000, NULL },
         { "--seed", OPTION_COUNT, &s->seed, "N", "of weights, shuffling and dropout (1)", 0, INT64_MAX, NULL },
@@ -104,7 +104,7 @@ static int run(const settings *settings, const series *s, tuff_device *device, p
 int main(int argc, char **argv) {
     double start = clock_seconds();
     settings settings = {
-        .epochs = 20, .batch = 32, .seed = 1, .lr = 1e-3, .data = SAMPLE_DATA, .picture = "weather.svg"
+        .epochs = 40, .batch = 32, .seed = 1, .lr = 1e-3, .data = SAMPLE_DATA, .picture = "weather.svg"
     };
     int status = parse(&settings, argc, argv);
     if (status >= 0) return status;

@@ -92,8 +92,8 @@ static void draw_errors(FILE *f, const picture *p, double left, double top, doub
         double mae;
     } bars[] = {
         { "This network", "", forecast_color, p->mae },
-        { "Persistence", " — as warm as today", "#8d99a6", p->mae_persistence },
-        { "Climatology", " — as usual on that date", usual_color, p->mae_climatology },
+        { "Persistence", "&#160;— as warm as today", "#8d99a6", p->mae_persistence },
+        { "Climatology", "&#160;— as usual on that date", usual_color, p->mae_climatology },
     };
     double most = fmax(p->mae, fmax(p->mae_persistence, p->mae_climatology));
     for (int i = 0; i < 3; i++) {
@@ -167,7 +167,7 @@ static void draw(FILE *f, const picture *p) {
             "<text x='40' y='70' font-size='14' fill='%s'>Each day forecast from the 30 days before it, by a network "
             "that learned from %d to %d</text>\n",
             quiet_color, s->days[0].year, test_day(p, 0)->year - 1);
-    draw_legend(f, 596, 46);
+    draw_legend(f, 588, 46);
 
     chart year = { .left = 72, .top = 108, .width = 1012, .height = 250 };
     find_range(p, 0, days - 1, &year);

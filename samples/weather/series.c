@@ -197,10 +197,14 @@ void series_features(const series *s, const scaling *scaling, uint32_t index, fl
     const float temperature_unit = 5, last = s->days[index - 1].highest;
     for (int i = 0; i < PAST_DAYS; i++) {
         const day *d = &s->days[index - PAST_DAYS + (uint32_t)i];
-        *features++ = (d->highest - last) / temperature_unit;
-        *features++ = (d->lowest - last) / temperature_unit;
-        *features++ = (log1pf(d->precipitation) - scaling->precipitation_mean) / scaling->precipitation_deviation;
-        *features++ = (d->wind - scaling->wind_mean) / scaling->wind_deviation;
+        /* Older days are written smaller: there are too few years to learn from the data alone that they matter less.
+         */
+        float weight = expf((float)(i + 1 - PAST_DAYS) / 5);
+        *features++ = weight * (d->highest - last) / temperature_unit;
+        *features++ = weight * (d->lowest - last) / temperature_unit;
+        *features++ =
+            weight * (log1pf(d->precipitation) - scaling->precipitation_mean) / scaling->precipitation_deviation;
+        *features++ = weight * (d->wind - scaling->wind_mean) / scaling->wind_deviation;
     }
     double season = 2 * 3.14159265358979 * (s->days[index].day_of_year + 0.5) / 365.25;
     *features++ = (last - scaling->highest_mean) / scaling->highest_deviation;
