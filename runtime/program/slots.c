@@ -82,7 +82,8 @@ tuff_result slots_create(tuff_program *program) {
         for (uint32_t s = 0; s < program->slot_count; s++) TRY(create_slot(program, s, &recording->slots[s]));
     }
     /* What a driver on the CPU maps is ordinary memory; elsewhere it may be uncached, and reading it slow. */
-    if (device_get_limits(program->device)->cpu || program->recording_count == 1) return TUFF_OK;
+    bool cached = device_get_limits(program->device)->cpu && !device_force(program->device, "uncached");
+    if (cached || program->recording_count == 1) return TUFF_OK;
     for (uint32_t s = 0; s < program->slot_count; s++) {
         const storage *storage = &program->lowered->storages[program->slots[s].storage];
         if (storage->kind != STORAGE_INPUT) continue;

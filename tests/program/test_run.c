@@ -318,14 +318,15 @@ static void test_wrong_calls(void **state) {
 /* Inputs and outputs staged, and the arena in small blocks: the same bits. */
 static void test_forced_paths(void **state) {
     (void)state;
-    static const char *const forces[] = { "staging", "block=4096", "staging,block=2048" };
-    for (uint32_t f = 0; f < 3; f++) {
+    static const char *const forces[] = { "staging", "block=4096", "staging,block=2048", "uncached" };
+    for (uint32_t f = 0; f < 4; f++) {
         tuff_device *forced = test_device_open(&(tuff_device_desc){ .force = forces[f] });
         for (uint32_t recordings = 1; recordings <= 3; recordings++) {
             small_step step;
             small_step_open(&step, forced, &(program_options){ .recordings = recordings });
             if (strstr(forces[f], "block")) assert_true(step.program->plan.block_count > 1);
             if (strstr(forces[f], "staging")) assert_true(step.program->slots[0].staged);
+            if (strstr(forces[f], "uncached")) assert_true(recordings == 1 || step.program->slots[0].shadow != NULL);
             ASSERT_OK(tuff_write(step.program, &step.bias, &half, sizeof half));
             run_batches(&step, 0, 9);
             check_values(&step, 9);
