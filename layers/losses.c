@@ -2,6 +2,7 @@
  * factors (1 over the number of elements) are computed from the shapes when the graph is compiled. */
 #include "layers/families.h"
 #include "layers/flat.h"
+#include "layers/pointwise.h"
 #include "shaders/common/chain_ops.h"
 
 #include <tuff/layers.h>
@@ -164,14 +165,6 @@ static const operator int_equal = {
     .infer = infer_int_equal,
 };
 
-static const operator sign = {
-    .name = "sign",
-    .formula = "y = x > 0 ? 1 : x < 0 ? -1 : 0",
-    .inputs = { "x" },
-    .flags = OPERATOR_DETACH,
-    .chain_op = CHAIN_SIGN,
-};
-
 /* ---- cross entropy ------------------------------------------------------------------------------ */
 
 static tuff_result infer_loss(inference *inference, const tuff_shape *terms) {
@@ -304,7 +297,7 @@ static tuff_result expand_l1_backward(tuff_graph *graph, const node *node, tuff_
     (void)training;
     tuff_tensor *g = spread(inputs[0], node, tuff_shape_count(&inputs[1]->shape), 1);
     tuff_tensor *difference = tuff_sub(inputs[1], inputs[2]);
-    outputs[0] = tuff_mul(graph_apply(graph, &sign, &difference, 1, NULL, NULL), g);
+    outputs[0] = tuff_mul(sign_of(difference), g);
     return graph->result;
 }
 
@@ -438,5 +431,5 @@ static const operator* const rows[] = { &cross_entropy, &cross_entropy_backward,
                                         &l1_loss,       &l1_loss_backward,
                                         &accuracy,      &hit,
                                         &pick,          &class_index,
-                                        &int_equal,     &sign };
+                                        &int_equal };
 const operator_family family_losses = { rows, sizeof rows / sizeof *rows };
