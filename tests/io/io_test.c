@@ -18,7 +18,7 @@ static const char *test_directory(void) {
 }
 
 const char *test_path(const char *name) {
-    static char paths[8][256];
+    static char paths[8][400];
     static unsigned next;
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", test_directory(), name);
