@@ -30,6 +30,15 @@ static inline uint32_t chain_word(chain_step s) {
 /* The operand of a constant, added if it is new; 0xff if there is no room. */
 uint8_t chain_constant(chain *chain, uint32_t bits);
 
+/* How many of a, b, c a step reads. */
+uint32_t chain_operand_count(uint32_t op);
+
+/* True if a step reads CHAIN_INDEX. */
+bool chain_uses_index(const chain *chain);
+
+/* Drops what no output needs. input_map[i]: what input i is now, 0xff if nothing reads it. */
+void chain_prune(chain *chain, uint8_t input_map[MAX_INPUTS]);
+
 /* True if a step reads the step record (random operators). */
 bool chain_is_random(const chain *chain);
 

@@ -23,7 +23,7 @@ layout(constant_id = 4) const uint RESULTS = 0; // a byte each: the outputs' ope
 
 #define BUFFERS 6
 #define INDEX 6 // of the logical index among the strides
-#define DIM_WORDS 10
+#define DIM_WORDS 11
 
 #if WIDTH == 4
 #define VALUE uvec4

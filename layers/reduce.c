@@ -1,0 +1,271 @@
+/* The calls of the reducing kernel (shaders/reduction/reduce.comp): how many parts each output is divided into, which
+ * axis neighbouring invocations share, and further passes over partial results. */
+#include "layers/reduce.h"
+
+#include "layers/flat.h"
+#include "runtime/program/view.h"
+
+#include <string.h>
+
+/* Shared with the shader: the output, then inputs. */
+enum { TENSORS = 6, INPUTS = TENSORS - 1, RECORD_BINDING = TENSORS, SHORT_STEPS = 6, GROUP_SIZE = 256 };
+
+typedef struct reduction {
+    lowering *lowering;
+    const char *label;
+    reduce_kind kind;
+    float scale;
+    chain chain;
+    view views[TENSORS];
+    uint64_t begin[TENSORS]; /* of this part, in elements */
+    loops kept, reduced;
+} reduction;
+
+/* How one pass runs. */
+typedef struct pass {
+    bool by_part; /* neighbours lie along the reduced axes */
+    bool wide, group;
+    uint32_t levels;
+    uint32_t parts;
+    uint32_t local;
+} pass;
+
+static const chain nothing = { .input_count = 1, .outputs = { 0 }, .output_count = 1 };
+
+/* The input that decides the order: the one with the most elements. */
+static uint32_t largest_input(const view *const *inputs, uint32_t count) {
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (view_count(inputs[i]) > view_count(inputs[best])) best = i;
+    return best;
+}
+
+/* Four neighbours along the fastest kept or reduced axis: every input lies together there, or has one value for all. */
+static bool fits_wide(const reduction *r, bool by_part, const uint32_t *first, uint32_t *levels) {
+    const loops *along = by_part ? &r->reduced : &r->kept, *other = by_part ? &r->kept : &r->reduced;
+    if (along->rank == 0 || along->sizes[0] % 4 != 0) return false;
+    *levels = 0;
+    for (uint32_t i = 0; i < r->chain.input_count; i++) {
+        uint32_t t = i + 1;
+        if (along->strides[0][t] == 0) {
+            *levels |= 1u << i;
+            continue;
+        }
+        if (along->strides[0][t] != 1 || first[t] % 4 != 0) return false;
+        for (uint32_t d = 1; d < along->rank; d++)
+            if (along->strides[d][t] % 4 != 0) return false;
+        for (uint32_t d = 0; d < other->rank; d++)
+            if (other->strides[d][t] % 4 != 0) return false;
+    }
+    return true;
+}
+
+static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *first) {
+    tuff_device *device = lowering_device(r->lowering);
+    const device_limits *limits = device_get_limits(device);
+    uint64_t outputs = loops_count(&r->kept), terms = loops_count(&r->reduced);
+    uint64_t kept_stride = r->kept.rank ? r->kept.strides[0][order] : UINT64_MAX;
+    uint64_t reduced_stride = r->reduced.rank ? r->reduced.strides[0][order] : UINT64_MAX;
+    pass p = { .by_part = reduced_stride < kept_stride && reduced_stride > 0, .parts = 1 };
+    const char *group = device_force(device, "reduce");
+    p.wide = wide_allowed(r->lowering) && fits_wide(r, p.by_part, first, &p.levels);
+    if (!p.wide) p.levels = 0;
+    uint32_t width = p.wide ? 4 : 1;
+    uint64_t invocations = p.by_part ? outputs : outputs / width, steps = p.by_part ? terms / width : terms;
+    /* a workgroup that shares an output needs shared memory and barriers, which are dear where the CPU runs them */
+    p.group = p.by_part && !limits->cpu && steps >= 2 * GROUP_SIZE;
+    if (group && p.by_part) p.group = strcmp(group, "group") == 0;
+    p.local = p.group ? GROUP_SIZE : 64;
+    uint64_t wanted = limits->cpu ? 512 : 65536; /* invocations that fill the device */
+    if (p.group) {
+        invocations *= GROUP_SIZE;
+        steps = (steps + GROUP_SIZE - 1) / GROUP_SIZE;
+    }
+    const uint64_t least = 16; /* terms that make an invocation worth while */
+    if (invocations < wanted && steps >= 2 * least) {
+        uint64_t parts = (wanted + invocations - 1) / invocations;
+        if (parts > steps / least) parts = steps / least;
+        if (parts > 4096) parts = 4096;
+        p.parts = (uint32_t)parts;
+        if (p.parts > 4) p.parts &= ~3u; /* the next pass can be wide */
+    }
+    return p;
+}
+
+static enum kernel_id choose_kernel(const pass *p, uint32_t steps) {
+    if (p->group) return p->wide ? KERNEL_REDUCE_GROUP_WIDE : KERNEL_REDUCE_GROUP;
+    if (steps <= SHORT_STEPS) return p->wide ? KERNEL_REDUCE_SHORT_WIDE : KERNEL_REDUCE_SHORT;
+    return p->wide ? KERNEL_REDUCE_WIDE : KERNEL_REDUCE;
+}
+
+static view loops_view(const reduction *r, uint32_t t) {
+    view part = { .storage = r->views[t].storage, .type = r->views[t].type };
+    part.offset = r->views[t].offset + r->begin[t];
+    const loops *nests[2] = { &r->kept, &r->reduced };
+    for (uint32_t n = 0; n < 2; n++)
+        for (uint32_t d = 0; d < nests[n]->rank; d++) {
+            if (nests[n]->strides[d][t] == 0) continue;
+            part.shape.sizes[part.shape.rank] = (int64_t)nests[n]->sizes[d];
+            part.strides[part.shape.rank++] = (int64_t)nests[n]->strides[d][t];
+        }
+    return part;
+}
+
+static tuff_result run_pass(const reduction *r);
+
+/* The last pass: `parts` partial results for each output, the outputs kept_stride apart. */
+static tuff_result run_partial(const reduction *r, const view *partial, uint32_t parts, uint64_t kept_stride,
+                               uint64_t part_stride) {
+    reduction last = { .lowering = r->lowering,
+                       .label = r->label,
+                       .kind = r->kind,
+                       .scale = r->scale,
+                       .chain = nothing,
+                       .views = { r->views[0], *partial },
+                       .begin = { r->begin[0] },
+                       .kept = r->kept };
+    uint64_t stride = kept_stride;
+    for (uint32_t d = 0; d < last.kept.rank; d++) {
+        memset(last.kept.strides[d] + 1, 0, sizeof last.kept.strides[d] - sizeof last.kept.strides[d][0]);
+        last.kept.strides[d][1] = stride;
+        stride *= last.kept.sizes[d];
+    }
+    last.reduced = (loops){ .rank = 1, .tensors = TENSORS, .sizes = { parts }, .strides = { { 0, part_stride } } };
+    return run_pass(&last);
+}
+
+/* A tensor too large for one binding: the half of its slowest axis, twice. */
+static tuff_result run_halves(const reduction *r, uint32_t t) {
+    uint64_t kept = r->kept.rank ? r->kept.strides[r->kept.rank - 1][t] : 0;
+    uint64_t reduced = r->reduced.rank ? r->reduced.strides[r->reduced.rank - 1][t] : 0;
+    bool along_kept = kept >= reduced;
+    reduction half = *r;
+    loops *loops = along_kept ? &half.kept : &half.reduced;
+    uint32_t d = loops->rank - 1;
+    uint64_t size = loops->sizes[d], lower = (size / 2 + 3) & ~UINT64_C(3);
+    if (lower >= size) lower = size / 2;
+    uint64_t outputs = loops_count(&r->kept);
+    view partial = { 0 };
+    if (!along_kept) {
+        TRY(lowering_scratch(r->lowering, 2 * outputs, "partial", &partial));
+        half.scale = 1;
+        half.views[0] = partial;
+        half.begin[0] = 0;
+        uint64_t stride = 1;
+        for (uint32_t k = 0; k < half.kept.rank; k++) {
+            half.kept.strides[k][0] = stride;
+            stride *= half.kept.sizes[k];
+        }
+    }
+    loops->sizes[d] = lower;
+    TRY(run_pass(&half));
+    for (uint32_t i = 0; i < TENSORS; i++) half.begin[i] += lower * loops->strides[d][i];
+    if (!along_kept) half.begin[0] = outputs;
+    loops->sizes[d] = size - lower;
+    TRY(run_pass(&half));
+    return along_kept ? TUFF_OK : run_partial(r, &partial, 2, 1, outputs);
+}
+
+static tuff_result run_pass(const reduction *r) {
+    uint32_t inputs = r->chain.input_count, order = 1;
+    kernel_call call = { .label = r->label, .operand_count = RECORD_BINDING + 1 };
+    uint32_t first[TENSORS] = { 0 };
+    uint64_t largest = 0;
+    for (uint32_t t = 1; t <= inputs; t++) {
+        view part = loops_view(r, t);
+        call.operands[t] = lowering_operand(r->lowering, &part, ACCESS_READ, &first[t]);
+        if (view_span(&part) > bindable_elements(r->lowering)) return run_halves(r, t);
+        if (view_span(&part) > largest) {
+            largest = view_span(&part);
+            order = t;
+        }
+    }
+    pass p = choose_pass(r, order, first);
+    uint64_t outputs = loops_count(&r->kept), terms = loops_count(&r->reduced);
+    view partial = { 0 }, out = loops_view(r, 0);
+    if (p.parts > 1) {
+        TRY(lowering_scratch(r->lowering, outputs * p.parts, "partial", &partial));
+        out = partial;
+    }
+    call.operands[0] = lowering_operand(r->lowering, &out, ACCESS_WRITE, &first[0]);
+    if (view_span(&out) > bindable_elements(r->lowering)) return run_halves(r, 0);
+    for (uint32_t t = inputs + 1; t < TENSORS; t++) call.operands[t] = call.operands[0];
+
+    uint32_t words[2 * TUFF_MAX_RANK * LOOP_WORDS], kept_words = r->kept.rank * LOOP_WORDS;
+    loops_words(&r->kept, words);
+    loops_words(&r->reduced, words + kept_words);
+    uint32_t record;
+    TRY(lowering_record(r->lowering, words, kept_words + r->reduced.rank * LOOP_WORDS, &call.operands[RECORD_BINDING],
+                        &record));
+
+    call.kernel = choose_kernel(&p, r->chain.step_count);
+    const uint32_t constants[] = { p.local,
+                                   inputs,
+                                   (uint32_t)r->kind,
+                                   p.by_part,
+                                   r->reduced.rank <= 1,
+                                   p.levels,
+                                   r->chain.outputs[0],
+                                   r->chain.step_count };
+    call.constant_count = sizeof constants / sizeof *constants;
+    memcpy(call.constants, constants, sizeof constants);
+    for (uint32_t i = 0; i < r->chain.step_count; i++)
+        call.constants[call.constant_count++] = chain_word(r->chain.steps[i]);
+
+    const float scale = p.parts > 1 ? 1.0f : r->scale;
+    uint32_t width = p.wide ? 4 : 1;
+    uint64_t invocations = outputs * p.parts;
+    if (p.group)
+        invocations *= GROUP_SIZE;
+    else if (!p.by_part)
+        invocations /= width;
+    uint32_t groups_x = groups_for(&call, (invocations + p.local - 1) / p.local);
+    const uint32_t params[] = { (uint32_t)outputs, (uint32_t)terms, p.parts, r->kept.rank,
+                                r->reduced.rank,   record,          groups_x };
+    memcpy(call.params, params, sizeof params);
+    memcpy(&call.params[7], &scale, sizeof scale);
+    memcpy(&call.params[8], first, sizeof first);
+    memcpy(&call.params[8 + TENSORS], r->chain.constants, r->chain.constant_count * sizeof *r->chain.constants);
+    call.param_count = 8 + TENSORS + r->chain.constant_count;
+    TRY(lowering_call(r->lowering, &call));
+    if (p.parts == 1) return TUFF_OK;
+    return p.by_part ? run_partial(r, &partial, p.parts, p.parts, 1) : run_partial(r, &partial, p.parts, 1, outputs);
+}
+
+tuff_result lower_reduce(lowering *l, reduce_kind kind, float scale, const chain *chain, const tuff_shape *shape,
+                         uint32_t reduced, const view *const *inputs, const view *out, const int64_t *out_strides,
+                         const char *label) {
+    reduction r = { .lowering = l, .label = label, .kind = kind, .scale = scale, .chain = nothing, .views = { *out } };
+    uint8_t input_map[MAX_INPUTS] = { 0 };
+    uint32_t given = 1;
+    if (chain) {
+        r.chain = *chain;
+        r.chain.output_count = 1;
+        given = chain->input_count;
+        chain_prune(&r.chain, input_map);
+    }
+    if (r.chain.input_count > INPUTS || chain_uses_index(&r.chain) || chain_is_random(&r.chain))
+        return error_set(TUFF_ERROR_UNSUPPORTED, "%s: this chain cannot run before a reduction: a bug in fusion",
+                         label);
+    int64_t strides[TENSORS][TUFF_MAX_RANK] = { { 0 } };
+    memcpy(strides[0], out_strides, sizeof strides[0]);
+    const view *used[INPUTS] = { NULL };
+    for (uint32_t i = 0; i < given; i++) {
+        if (input_map[i] == 0xff) continue;
+        used[input_map[i]] = inputs[i];
+        r.views[1 + input_map[i]] = *inputs[i];
+        broadcast_strides(inputs[i], shape, strides[1 + input_map[i]]);
+    }
+    uint32_t order = r.chain.input_count ? 1 + largest_input(used, r.chain.input_count) : 0;
+    loops_make(&r.kept, shape, ~reduced, strides, TENSORS, order);
+    loops_make(&r.reduced, shape, reduced, strides, TENSORS, order);
+    return run_pass(&r);
+}
+
+tuff_result lower_sum_parts(lowering *l, const view *partial, uint32_t parts, uint64_t stride, uint64_t count,
+                            const view *out) {
+    reduction r = { .lowering = l, .kind = REDUCE_SUM, .scale = 1, .chain = nothing, .views = { *out, *partial } };
+    r.kept = (loops){ .rank = count > 1, .tensors = TENSORS, .sizes = { count }, .strides = { { 1, 1 } } };
+    r.reduced = (loops){ .rank = parts > 1, .tensors = TENSORS, .sizes = { parts }, .strides = { { 0, stride } } };
+    return run_pass(&r);
+}

@@ -1,0 +1,208 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// y[o] = scale * sum over r of chain(x)[o, r], or the maximum of it, for o < outputs, r < terms.
+//
+// o and r count through nests of loops (kept and reduced axes) whose sizes and strides are in the record. Invocation
+// (o, p) takes the terms p, p + parts, p + 2 parts, ... of output o; with more than one part the results are partial,
+// and the next pass reduces them. Neighbouring invocations have neighbouring p (BY_PART) or o: whichever lies
+// together in memory. WIDTH 4: four neighbours at once, along the same axis. GROUP: a whole workgroup shares a part,
+// and adds up through shared memory.
+//
+// Sums are trees: blocks of 8, then blocks added with their rounding errors kept (Knuth's two-sum), then parts.
+layout(local_size_x_id = 0) in;
+
+#define SUM     0u
+#define MAXIMUM 1u
+
+layout(constant_id = 1) const uint INPUTS = 1;
+layout(constant_id = 2) const uint KIND = SUM;
+layout(constant_id = 3) const bool BY_PART = false;
+layout(constant_id = 4) const bool PLAIN = true; // at most one reduced axis: an input's terms lie a stride apart
+layout(constant_id = 5) const uint LEVELS = 0;   // WIDTH 4: bit i, input i has one value for the four
+layout(constant_id = 6) const uint RESULT = 0;   // operand
+#define CHAIN_FIRST_ID 7
+
+#define TENSORS 6 // the output, then inputs
+#define LOOP_WORDS 11
+
+#if WIDTH == 4
+#define VALUE vec4
+#define BITS uvec4
+#else
+#define VALUE float
+#define BITS uint
+#endif
+layout(set = 0, binding = 0) writeonly buffer B0 { float y[]; };
+layout(set = 0, binding = 1) readonly buffer B1 { BITS b1[]; };
+layout(set = 0, binding = 2) readonly buffer B2 { BITS b2[]; };
+layout(set = 0, binding = 3) readonly buffer B3 { BITS b3[]; };
+layout(set = 0, binding = 4) readonly buffer B4 { BITS b4[]; };
+layout(set = 0, binding = 5) readonly buffer B5 { BITS b5[]; };
+layout(set = 0, binding = 6) readonly buffer Record { uint words[]; };
+
+layout(push_constant) uniform Params {
+    uint outputs;
+    uint terms;
+    uint parts;
+    uint kept_loops, reduced_loops;
+    uint record; // kept loops, then reduced ones, the fastest first
+    uint groups_x;
+    float scale;
+    uint first[TENSORS];
+    uint constants[16];
+};
+
+uint chain_constant(uint i) {
+    return constants[i];
+}
+
+#define CHAIN_INPUTS 5
+#include "common/chain.glsl"
+
+#ifdef GROUP
+shared VALUE halves[128];
+#endif
+
+// Adds to `at` where index e of a nest of loops lies in each tensor.
+void locate(uint e, uint loops, uint w, inout uint at[TENSORS]) {
+    for (uint d = 0; d < loops; d++, w += LOOP_WORDS) {
+        uint coordinate = e;
+        if (d + 1u < loops) {
+            uint high, low;
+            umulExtended(e, words[w + 1u], high, low);
+            uint quotient = high >> words[w + 2u];
+            coordinate = e - quotient * words[w];
+            e = quotient;
+        }
+        for (uint t = 0; t <= INPUTS; t++) at[t] += coordinate * words[w + 3u + t];
+    }
+}
+
+float combine_one(float a, float b) {
+    if (KIND == MAXIMUM) return a > b || is_nan(a) ? a : b;
+    precise float sum = a + b;
+    return sum;
+}
+
+#if WIDTH == 4
+VALUE combine(VALUE a, VALUE b) {
+    return VALUE(combine_one(a.x, b.x), combine_one(a.y, b.y), combine_one(a.z, b.z), combine_one(a.w, b.w));
+}
+#define FETCH(i, b)                                                                                                    \
+    if (i < INPUTS) {                                                                                                  \
+        uint place = at[i + 1];                                                                                        \
+        BITS loaded = b[place >> 2];                                                                                   \
+        value[i] = (LEVELS >> i & 1u) != 0u ? BITS(loaded[place & 3u]) : loaded;                                       \
+    }
+#define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i][c];
+#else
+#define combine combine_one
+#define FETCH(i, b) if (i < INPUTS) value[i] = b[at[i + 1]];
+#define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i];
+#endif
+
+float run(BITS value[5], uint c) {
+    TAKE(0, c)
+    TAKE(1, c)
+    TAKE(2, c)
+    TAKE(3, c)
+    TAKE(4, c)
+    chain_run();
+    return uintBitsToFloat(chain_value(RESULT));
+}
+
+VALUE term(uint at[TENSORS]) {
+    BITS value[5];
+    FETCH(0, b1)
+    FETCH(1, b2)
+    FETCH(2, b3)
+    FETCH(3, b4)
+    FETCH(4, b5)
+#if WIDTH == 4
+    return VALUE(run(value, 0), run(value, 1), run(value, 2), run(value, 3));
+#else
+    return run(value, 0);
+#endif
+}
+
+void main() {
+    uint group = gl_WorkGroupID.y * groups_x + gl_WorkGroupID.x;
+    const uint along_kept = BY_PART ? 1u : WIDTH, along_reduced = BY_PART ? WIDTH : 1u;
+#ifdef GROUP
+    uint o = group / parts, p = (group - o * parts) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    uint step = parts * gl_WorkGroupSize.x;
+    if (o >= outputs) return; // the whole workgroup
+#else
+    uint id = group * gl_WorkGroupSize.x + gl_LocalInvocationID.x, o, p, step = parts;
+    uint counts = outputs / along_kept;
+    if (id >= counts * parts) return;
+    if (BY_PART) {
+        o = id / parts;
+        p = id - o * parts;
+    } else {
+        p = id / counts;
+        o = (id - p * counts) * WIDTH;
+    }
+#endif
+    uint base[TENSORS] = first, strides[TENSORS];
+    locate(o, kept_loops, record, base);
+    uint reduced = record + kept_loops * LOOP_WORDS;
+    if (PLAIN)
+        for (uint t = 1; t <= INPUTS; t++) strides[t] = reduced_loops > 0u ? words[reduced + 3u + t] : 0u;
+
+    precise VALUE total = VALUE(KIND == MAXIMUM ? -TUFF_INFINITY : 0.0), lost = VALUE(0.0);
+    uint r = p * along_reduced;
+    step *= along_reduced;
+    while (r < terms) {
+        VALUE block = VALUE(KIND == MAXIMUM ? -TUFF_INFINITY : 0.0);
+        uint stop = min(terms, r + 8u * step);
+        for (; r < stop; r += step) {
+            uint at[TENSORS] = base;
+            if (PLAIN) {
+                for (uint t = 1; t <= INPUTS; t++) at[t] += r * strides[t];
+            } else {
+                locate(r, reduced_loops, reduced, at);
+            }
+            block = combine(block, term(at));
+        }
+        if (KIND == MAXIMUM) {
+            total = combine(total, block);
+        } else {
+            precise VALUE sum = total + block;
+            precise VALUE part = sum - total;
+            lost = lost + ((total - (sum - part)) + (block - part));
+            total = sum;
+        }
+    }
+    // an infinite sum leaves a NaN in what was lost
+#if WIDTH == 4
+    for (uint c = 0; c < 4; c++)
+        if ((floatBitsToUint(total[c]) & 0x7f800000u) != 0x7f800000u && !is_nan(lost[c])) total[c] = total[c] + lost[c];
+#else
+    if ((floatBitsToUint(total) & 0x7f800000u) != 0x7f800000u && !is_nan(lost)) total = total + lost;
+#endif
+
+#ifdef GROUP
+    for (uint half_size = gl_WorkGroupSize.x / 2u; half_size > 0u; half_size /= 2u) {
+        if (gl_LocalInvocationID.x >= half_size && gl_LocalInvocationID.x < 2u * half_size)
+            halves[gl_LocalInvocationID.x - half_size] = total;
+        barrier();
+        if (gl_LocalInvocationID.x < half_size) total = combine(total, halves[gl_LocalInvocationID.x]);
+        barrier();
+    }
+    if (gl_LocalInvocationID.x > 0u) return;
+    p = group - o * parts;
+#endif
+    // partial results of the parts lie behind one another: the output's stride in `reduced` does not exist
+    uint place = parts > 1u ? (BY_PART ? o * parts + p : p * outputs + o) + first[0] : base[0];
+#if WIDTH == 4
+    if (BY_PART) {
+        y[place] = combine_one(combine_one(total.x, total.y), combine_one(total.z, total.w)) * scale;
+    } else {
+        uint stride = parts > 1u ? 1u : words[record + 3u]; // the four are along the fastest kept axis
+        for (uint c = 0; c < 4; c++) y[place + c * stride] = total[c] * scale;
+    }
+#else
+    y[place] = total * scale;
+#endif
+}
