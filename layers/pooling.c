@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { LANES = 64, PARAMS = 15 };
+enum { LANES = 64 };
 enum { KERNEL = 0, STRIDE, PADDING, INCLUDE_PADDING };
 
 static const attribute pool_attributes[] = {
@@ -30,25 +30,35 @@ static pooling pooling_of(const lowering *lowering, const view *image, const vie
     pooling p = { .image = image, .pooled = pooled };
     bool aligned = image->offset % 4 == 0 && pooled->offset % 4 == 0 && (!other || other->offset % 4 == 0);
     p.width = aligned && wide_allowed(lowering) && image->shape.sizes[1] % 4 == 0 ? 4 : 1;
-    p.image_step = smaller(steps_that_fit(lowering, image), steps_that_fit(lowering, pooled));
+    p.image_step = smaller(smaller(steps_that_fit(lowering, image), steps_that_fit(lowering, pooled)), MAX_GROUPS);
     return p;
 }
 
-/* The push constants of shaders/pooling/window.glsl, all but the firsts. */
-static void set_params(kernel_call *call, const pooling *p, const node *node, uint64_t invocations) {
-    const int64_t *image = p->image->shape.sizes, *pooled = p->pooled->shape.sizes;
+/* The push constants of shaders/pooling/window.glsl. */
+enum { FIRST_X = 11, FIRST_Y, FIRST_G, BEGIN_ROW, BEGIN_LINE, PARAMS };
+
+/* Calls a kernel, whose operands and firsts are set, for all places of `images` images of height x width. */
+static tuff_result call_windows(lowering *lowering, kernel_call *call, const pooling *p, const node *node,
+                                int64_t images, int64_t height, int64_t width) {
+    const int64_t *image = p->image->shape.sizes, *pooled = p->pooled->shape.sizes, channels = image[1] / p->width;
     const attribute_value *a = node->attributes;
-    const int64_t values[] = {
-        (int64_t)invocations, image[2],          image[3],          pooled[2],         pooled[3],
-        image[1] / p->width,  a[KERNEL].list[0], a[KERNEL].list[1], a[STRIDE].list[0], a[STRIDE].list[1],
-        a[PADDING].list[0],   a[PADDING].list[1]
-    };
+    const int64_t values[] = { image[2],          image[3],           pooled[2],         pooled[3],
+                               channels,          a[KERNEL].list[0],  a[KERNEL].list[1], a[STRIDE].list[0],
+                               a[STRIDE].list[1], a[PADDING].list[0], a[PADDING].list[1] };
     for (uint32_t i = 0; i < sizeof values / sizeof *values; i++) call->params[i] = (uint32_t)values[i];
     call->param_count = PARAMS;
-    flat_groups(call, invocations, LANES);
+    int64_t groups = (width * channels + LANES - 1) / LANES;
+    for (int64_t row = 0; row < height; row += MAX_GROUPS)
+        for (int64_t group = 0; group < groups; group += MAX_GROUPS) {
+            call->params[BEGIN_ROW] = (uint32_t)row;
+            call->params[BEGIN_LINE] = (uint32_t)(group * LANES);
+            call->groups[0] = (uint32_t)smaller(groups - group, MAX_GROUPS);
+            call->groups[1] = (uint32_t)smaller(height - row, MAX_GROUPS);
+            call->groups[2] = (uint32_t)images;
+            TRY(lowering_call(lowering, call));
+        }
+    return TUFF_OK;
 }
-
-enum { FIRST_X = 12, FIRST_Y, FIRST_G };
 
 static operand bind(const lowering *lowering, const view *whole, int64_t begin, int64_t count, uint32_t access,
                     uint32_t width, uint32_t *first) {
@@ -61,17 +71,16 @@ static operand bind(const lowering *lowering, const view *whole, int64_t begin, 
 static tuff_result lower_pool(lowering *lowering, const node *node, bool average) {
     const view *x = lowering_view(lowering, node->inputs[0]), *y = lowering_view(lowering, node->outputs[0]);
     pooling p = pooling_of(lowering, x, y, NULL);
-    int64_t images = x->shape.sizes[0], each = view_count(y) / images / p.width;
+    int64_t images = x->shape.sizes[0];
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
         kernel_call call = { .kernel = p.width == 4 ? KERNEL_POOL_4 : KERNEL_POOL_1,
                              .constants = { average, average && !node->attributes[INCLUDE_PADDING].i },
                              .constant_count = 2,
                              .operand_count = 2 };
-        set_params(&call, &p, node, (uint64_t)(part * each));
         call.operands[0] = bind(lowering, x, n, part, ACCESS_READ, p.width, &call.params[FIRST_X]);
         call.operands[1] = bind(lowering, y, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(lowering_call(lowering, &call));
+        TRY(call_windows(lowering, &call, &p, node, part, y->shape.sizes[2], y->shape.sizes[3]));
     }
     return TUFF_OK;
 }
@@ -87,17 +96,16 @@ static tuff_result lower_average(lowering *lowering, const node *node) {
 static tuff_result lower_average_backward(lowering *lowering, const node *node) {
     const view *g = lowering_view(lowering, node->inputs[0]), *gx = lowering_view(lowering, node->outputs[0]);
     pooling p = pooling_of(lowering, gx, g, NULL);
-    int64_t images = gx->shape.sizes[0], each = view_count(gx) / images / p.width;
+    int64_t images = gx->shape.sizes[0];
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
         kernel_call call = { .kernel = p.width == 4 ? KERNEL_AVERAGE_BACKWARD_4 : KERNEL_AVERAGE_BACKWARD_1,
                              .constants = { !node->attributes[INCLUDE_PADDING].i },
                              .constant_count = 1,
                              .operand_count = 2 };
-        set_params(&call, &p, node, (uint64_t)(part * each));
         call.operands[0] = bind(lowering, g, n, part, ACCESS_READ, p.width, &call.params[FIRST_G]);
         call.operands[1] = bind(lowering, gx, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(lowering_call(lowering, &call));
+        TRY(call_windows(lowering, &call, &p, node, part, gx->shape.sizes[2], gx->shape.sizes[3]));
     }
     return TUFF_OK;
 }
@@ -107,25 +115,21 @@ static tuff_result lower_max_backward(lowering *lowering, const node *node) {
     const view *gx = lowering_view(lowering, node->outputs[0]);
     pooling p = pooling_of(lowering, gx, g, x);
     const attribute_value *a = node->attributes;
-    int64_t images = gx->shape.sizes[0], each = view_count(gx) / images / p.width;
+    int64_t images = gx->shape.sizes[0], sizes[2] = { gx->shape.sizes[2], gx->shape.sizes[3] };
     bool overlap = device_force(lowering_device(lowering), "pool") != NULL; /* "pool=overlap" */
     bool apart = !overlap && a[STRIDE].list[0] >= a[KERNEL].list[0] && a[STRIDE].list[1] >= a[KERNEL].list[1];
-    if (apart) { /* cells, as in shaders/pooling/max_backward.comp */
-        each = gx->shape.sizes[1] / p.width;
-        for (uint32_t axis = 0; axis < 2; axis++)
-            each *= (gx->shape.sizes[2 + axis] + a[PADDING].list[axis] - 1) / a[STRIDE].list[axis] + 1;
-    }
+    for (uint32_t axis = 0; apart && axis < 2; axis++) /* cells, as in shaders/pooling/max_backward.comp */
+        sizes[axis] = (sizes[axis] + a[PADDING].list[axis] - 1) / a[STRIDE].list[axis] + 1;
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
         kernel_call call = { .kernel = p.width == 4 ? KERNEL_MAX_BACKWARD_4 : KERNEL_MAX_BACKWARD_1,
                              .constants = { apart },
                              .constant_count = 1,
                              .operand_count = 3 };
-        set_params(&call, &p, node, (uint64_t)(part * each));
         call.operands[0] = bind(lowering, g, n, part, ACCESS_READ, p.width, &call.params[FIRST_G]);
         call.operands[1] = bind(lowering, x, n, part, ACCESS_READ, p.width, &call.params[FIRST_X]);
         call.operands[2] = bind(lowering, gx, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(lowering_call(lowering, &call));
+        TRY(call_windows(lowering, &call, &p, node, part, sizes[0], sizes[1]));
     }
     return TUFF_OK;
 }

@@ -14,10 +14,7 @@ int covered(int o, int stride, int padding, int kernel, int size) {
     return min(begin + kernel, size) - max(begin, 0);
 }
 
-void main() {
-    uint i = flat_index();
-    if (i >= count) return;
-    place p = place_of(i, in_height, in_width);
+void work_at(place p) {
     int y = p.row + padding_y, x = p.column + padding_x;
     int row0 = y < kernel_y ? 0 : (y - kernel_y) / stride_y + 1, row1 = min(y / stride_y, out_height - 1);
     int column0 = x < kernel_x ? 0 : (x - kernel_x) / stride_x + 1, column1 = min(x / stride_x, out_width - 1);
@@ -30,5 +27,9 @@ void main() {
                          * covered(column, stride_x, padding_x, kernel_x, in_width);
             sum += g[first_g + offset_of(p, row, column, out_height, out_width)] / float(pixels);
         }
-    gx[first_y + i] = sum;
+    gx[first_y + offset_of(p, p.row, p.column, in_height, in_width)] = sum;
+}
+
+void main() {
+    work(in_height, in_width);
 }

@@ -39,33 +39,43 @@ VALUE where_equal(INDEX best, int row, int column, VALUE gradient) {
 #endif
 }
 
-void main() {
-    uint i = flat_index();
-    if (i >= count) return;
-    if (APART) {
-        int cells_y = (in_height + padding_y - 1) / stride_y + 1, cells_x = (in_width + padding_x - 1) / stride_x + 1;
-        place p = place_of(i, cells_y, cells_x);
-        VALUE gradient = VALUE(0.0);
-        INDEX best = INDEX(0);
-        if (p.row < out_height && p.column < out_width) {
-            gradient = g[first_g + offset_of(p, p.row, p.column, out_height, out_width)];
-            best = largest_of(p, p.row, p.column);
-        }
-        int top = p.row * stride_y - padding_y, left = p.column * stride_x - padding_x;
-        for (int row = max(top, 0); row < min(top + stride_y, in_height); row++)
-            for (int column = max(left, 0); column < min(left + stride_x, in_width); column++)
-                gx[first_y + offset_of(p, row, column, in_height, in_width)] = where_equal(best, row, column, gradient);
-    } else {
-        place p = place_of(i, in_height, in_width);
-        int py = p.row + padding_y, px = p.column + padding_x;
-        int row0 = py < kernel_y ? 0 : (py - kernel_y) / stride_y + 1, row1 = min(py / stride_y, out_height - 1);
-        int column0 = px < kernel_x ? 0 : (px - kernel_x) / stride_x + 1, column1 = min(px / stride_x, out_width - 1);
-        VALUE sum = VALUE(0.0);
-        for (int row = row0; row <= row1; row++)
-            for (int column = column0; column <= column1; column++) {
-                VALUE gradient = g[first_g + offset_of(p, row, column, out_height, out_width)];
-                sum += where_equal(largest_of(p, row, column), p.row, p.column, gradient);
-            }
-        gx[first_y + i] = sum;
+// A cell's place counts cells.
+void cell_at(place p) {
+    VALUE gradient = VALUE(0.0);
+    INDEX best = INDEX(0);
+    if (p.row < out_height && p.column < out_width) {
+        gradient = g[first_g + offset_of(p, p.row, p.column, out_height, out_width)];
+        best = largest_of(p, p.row, p.column);
     }
+    int top = p.row * stride_y - padding_y, left = p.column * stride_x - padding_x;
+    for (int row = max(top, 0); row < min(top + stride_y, in_height); row++)
+        for (int column = max(left, 0); column < min(left + stride_x, in_width); column++)
+            gx[first_y + offset_of(p, row, column, in_height, in_width)] = where_equal(best, row, column, gradient);
+}
+
+void pixel_at(place p) {
+    int y = p.row + padding_y, x = p.column + padding_x;
+    int row0 = y < kernel_y ? 0 : (y - kernel_y) / stride_y + 1, row1 = min(y / stride_y, out_height - 1);
+    int column0 = x < kernel_x ? 0 : (x - kernel_x) / stride_x + 1, column1 = min(x / stride_x, out_width - 1);
+    VALUE sum = VALUE(0.0);
+    for (int row = row0; row <= row1; row++)
+        for (int column = column0; column <= column1; column++) {
+            VALUE gradient = g[first_g + offset_of(p, row, column, out_height, out_width)];
+            sum += where_equal(largest_of(p, row, column), p.row, p.column, gradient);
+        }
+    gx[first_y + offset_of(p, p.row, p.column, in_height, in_width)] = sum;
+}
+
+void work_at(place p) {
+    if (APART)
+        cell_at(p);
+    else
+        pixel_at(p);
+}
+
+void main() {
+    if (APART)
+        work((in_height + padding_y - 1) / stride_y + 1, (in_width + padding_x - 1) / stride_x + 1);
+    else
+        work(in_height, in_width);
 }

@@ -10,10 +10,7 @@ layout(constant_id = 1) const bool EXCLUDE_PADDING = false;
 layout(set = 0, binding = 0) readonly buffer X { VALUE x[]; };
 layout(set = 0, binding = 1) writeonly buffer Y { VALUE y[]; };
 
-void main() {
-    uint i = flat_index();
-    if (i >= count) return;
-    place p = place_of(i, out_height, out_width);
+void work_at(place p) {
     int top = p.row * stride_y - padding_y, left = p.column * stride_x - padding_x;
     int row0 = max(top, 0), row1 = min(top + kernel_y, in_height);
     int column0 = max(left, 0), column1 = min(left + kernel_x, in_width);
@@ -30,5 +27,9 @@ void main() {
         int pixels = EXCLUDE_PADDING ? (row1 - row0) * (column1 - column0) : kernel_y * kernel_x;
         result = result / float(pixels);
     }
-    y[first_y + i] = result;
+    y[first_y + offset_of(p, p.row, p.column, out_height, out_width)] = result;
+}
+
+void main() {
+    work(out_height, out_width);
 }

@@ -1,5 +1,6 @@
 // What the pooling kernels share. Images lie channels-last, (N, H, W, C) in memory; C is counted in VALUEs of WIDTH
-// numbers. One invocation a VALUE of the output, neighbours along the channels, then along the row.
+// numbers. One invocation a VALUE of the output. A row of workgroups takes a row of an image, neighbours along the
+// channels, then along the row; so that only one division finds the place (CPUs have none for vectors).
 layout(local_size_x = 64) in;
 
 #if WIDTH == 4
@@ -13,34 +14,19 @@ layout(local_size_x = 64) in;
 #endif
 
 layout(push_constant) uniform Params {
-    uint count; // invocations
     int in_height, in_width;   // of the image that is pooled
     int out_height, out_width; // of what pooling makes of it
     uint channels;
     int kernel_y, kernel_x, stride_y, stride_x, padding_y, padding_x;
     uint first_x, first_y, first_g; // of x, of the output, of the arriving gradient
+    uint begin_row, begin_line;     // large images take several calls
 };
 
-uint flat_index() {
-    return (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 64u + gl_LocalInvocationID.x;
-}
-
-// The place of an invocation in an image of the given size.
+// The place of an invocation in its image.
 struct place {
     uint channel, image;
     int row, column;
 };
-
-place place_of(uint i, int height, int width) {
-    place p;
-    p.channel = i % channels;
-    i /= channels;
-    p.column = int(i % uint(width));
-    i /= uint(width);
-    p.row = int(i % uint(height));
-    p.image = i / uint(height);
-    return p;
-}
 
 uint offset_of(place p, int row, int column, int height, int width) {
     return ((p.image * uint(height) + uint(row)) * uint(width) + uint(column)) * channels + p.channel;
@@ -64,3 +50,16 @@ bool takes_over(float value, float largest) {
     return is_nan(value) || (!is_nan(largest) && value > largest);
 }
 #endif
+
+void work_at(place p);
+
+// Calls work_at for this invocation's place in images of the given size.
+void work(int height, int width) {
+    uint i = begin_line + gl_GlobalInvocationID.x, column = i / channels;
+    place p;
+    p.image = gl_WorkGroupID.z;
+    p.row = int(begin_row + gl_WorkGroupID.y);
+    p.column = int(column);
+    p.channel = i - column * channels;
+    if (p.column < width) work_at(p);
+}
