@@ -191,12 +191,13 @@ static tuff_result run_pass(const reduction *r) {
     if (view_span(&out) > bindable_elements(r->lowering)) return run_halves(r, 0);
     for (uint32_t t = inputs + 1; t < TENSORS; t++) call.operands[t] = call.operands[0];
 
-    uint32_t words[2 * TUFF_MAX_RANK * LOOP_WORDS], kept_words = r->kept.rank * LOOP_WORDS;
+    uint32_t words[2 * TUFF_MAX_RANK * LOOP_WORDS] = { 0 }, kept_words = r->kept.rank * LOOP_WORDS;
+    uint32_t word_count = kept_words + r->reduced.rank * LOOP_WORDS;
+    if (word_count == 0) word_count = LOOP_WORDS; /* a single number: a record all the same */
     loops_words(&r->kept, words);
     loops_words(&r->reduced, words + kept_words);
     uint32_t record;
-    TRY(lowering_record(r->lowering, words, kept_words + r->reduced.rank * LOOP_WORDS, &call.operands[RECORD_BINDING],
-                        &record));
+    TRY(lowering_record(r->lowering, words, word_count, &call.operands[RECORD_BINDING], &record));
 
     call.kernel = choose_kernel(&p, r->chain.step_count);
     const uint32_t constants[] = { p.local,

@@ -72,7 +72,7 @@ static tuff_result infer_reduce(inference *inference) {
 }
 
 static tuff_result lower_node(lowering *l, const node *node, reduce_kind kind, bool mean) {
-    const tuff_shape *shape = &node->domain;
+    const tuff_shape *shape = node->chain ? &node->domain : &node->inputs[0]->shape;
     uint32_t mask = axis_mask(node, shape), inputs = node->chain ? node->chain->input_count : 1, axis_out = 0;
     const view *views[MAX_INPUTS] = { NULL }, *out = lowering_view(l, node->outputs[0]);
     for (uint32_t i = 0; i < inputs; i++) views[i] = lowering_view(l, node->inputs[i]);
