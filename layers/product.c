@@ -6,7 +6,9 @@
 
 /* As in shaders/product/product.glsl and epilogue.glsl. */
 enum { MODE_ONE = 0, MODE_ALONG_K = 1, MODE_ALONG_M = 2, MODE_ALONG_N = 2 };
-enum { EXTRA_COLUMNS = 0, EXTRA_LIKE_D = 1, EXTRA_STRIDED = 2, EXTRA_WORDS = 12, BATCH_IN_KERNEL = 3 };
+enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 12, BATCH_IN_KERNEL = 3 };
+enum { EPILOGUE_SUB_FROM = 128, EPILOGUE_GATE = 129 };
+enum { CONSTANT_EXTRA = 5, CONSTANT_STEPS = 6 };
 enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_EXTRA + PRODUCT_EXTRAS };
 
 /* An extra input of the epilogue: where its element for (m, n) lies. m counts images of grid pixels. */
@@ -32,51 +34,86 @@ typedef struct lower_state {
 
 /* ---- the epilogue ------------------------------------------------------------------------------- */
 
-static bool step_is_known(uint8_t op) {
-    switch (op) { /* as in step_of of epilogue.glsl */
-    case CHAIN_COPY:
+/* A chain as the kernels run it: each step takes the value so far and at most one operand more. */
+typedef struct epilogue {
+    uint32_t steps[PRODUCT_STEPS]; /* operation | operand << 8 */
+    uint32_t count;
+} epilogue;
+
+static bool is_input(uint8_t operand) {
+    return operand >= 1 && operand < CHAIN_CONSTANT + CHAIN_MAX_CONSTANTS;
+}
+
+static bool is_zero(const chain *chain, uint8_t operand) {
+    float value = 1;
+    if (operand < CHAIN_CONSTANT || operand >= CHAIN_INDEX) return false;
+    memcpy(&value, &chain->constants[operand - CHAIN_CONSTANT], sizeof value);
+    return value == 0;
+}
+
+static bool add_step(epilogue *epilogue, uint32_t operation, uint8_t operand) {
+    if (epilogue->count == PRODUCT_STEPS) return false;
+    epilogue->steps[epilogue->count++] = operation | (uint32_t)operand << 8;
+    return true;
+}
+
+/* One step of a chain whose value so far is operand x. */
+static bool translate_step(epilogue *epilogue, const chain_step *step, uint8_t x) {
+    bool first = step->a == x, second = step->b == x;
+    switch (step->op) {
+    case CHAIN_COPY: return first;
     case CHAIN_NEG:
     case CHAIN_ABS:
     case CHAIN_SQUARE:
-    case CHAIN_RELU:
+    case CHAIN_RELU: return first && add_step(epilogue, step->op, 0);
+    default: break;
+    }
+    if (first == second) return false;
+    uint8_t other = first ? step->b : step->a;
+    if (!is_input(other)) return false;
+    switch (step->op) {
     case CHAIN_ADD:
-    case CHAIN_SUB:
-    case CHAIN_MUL:
+    case CHAIN_MUL: return add_step(epilogue, step->op, other);
+    case CHAIN_SUB: return add_step(epilogue, first ? CHAIN_SUB : EPILOGUE_SUB_FROM, other);
     case CHAIN_DIV:
-    case CHAIN_MAX:
-    case CHAIN_MIN:
-    case CHAIN_LEAKY_RELU:
-    case CHAIN_GT:
-    case CHAIN_GE:
+    case CHAIN_LEAKY_RELU: return first && add_step(epilogue, step->op, other);
     case CHAIN_FMA:
-    case CHAIN_SELECT: return true;
+        return is_input(step->c) && add_step(epilogue, CHAIN_MUL, other) && add_step(epilogue, CHAIN_ADD, step->c);
     default: return false;
     }
 }
 
-static uint32_t step_operands(uint8_t op) {
-    switch (op) {
-    case CHAIN_COPY:
-    case CHAIN_NEG:
-    case CHAIN_ABS:
-    case CHAIN_SQUARE:
-    case CHAIN_RELU: return 1;
-    case CHAIN_FMA:
-    case CHAIN_SELECT: return 3;
-    default: return 2;
+/* relu's gradient: a comparison of another tensor with zero that gates the value so far. */
+static bool translate_gate(epilogue *epilogue, const chain *chain, uint32_t i, uint8_t x) {
+    if (i + 1 >= chain->step_count) return false;
+    const chain_step *compare = &chain->steps[i], *use = &chain->steps[i + 1];
+    uint8_t gate = (uint8_t)(CHAIN_STEP + i);
+    if (compare->op != CHAIN_GT || !is_input(compare->a) || !is_zero(chain, compare->b)) return false;
+    bool selects = use->op == CHAIN_SELECT && use->a == gate && use->b == x && is_zero(chain, use->c);
+    bool multiplies = use->op == CHAIN_MUL && ((use->a == gate && use->b == x) || (use->a == x && use->b == gate));
+    return (selects || multiplies) && add_step(epilogue, EPILOGUE_GATE, compare->a);
+}
+
+static bool translate(const chain *chain, epilogue *out) {
+    uint8_t x = 0;
+    *out = (epilogue){ 0 };
+    for (uint32_t i = 0; i < chain->step_count; i++) {
+        if (translate_step(out, &chain->steps[i], x)) {
+            x = (uint8_t)(CHAIN_STEP + i);
+        } else if (translate_gate(out, chain, i, x)) {
+            i++;
+            x = (uint8_t)(CHAIN_STEP + i);
+        } else {
+            return false;
+        }
     }
+    return chain->output_count == 1 && chain->outputs[0] == x;
 }
 
 bool product_accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
                               uint32_t extra_count) {
-    if (chain->step_count > PRODUCT_STEPS || chain->output_count != 1 || extra_count > PRODUCT_EXTRAS) return false;
-    for (uint32_t i = 0; i < chain->step_count; i++) {
-        const chain_step *step = &chain->steps[i];
-        if (!step_is_known(step->op)) return false;
-        const uint8_t operands[3] = { step->a, step->b, step->c };
-        for (uint32_t o = 0; o < step_operands(step->op); o++)
-            if (operands[o] == CHAIN_INDEX) return false;
-    }
+    epilogue epilogue;
+    if (extra_count > PRODUCT_EXTRAS || !translate(chain, &epilogue)) return false;
     for (uint32_t i = 0; i < extra_count; i++) {
         tuff_shape shape;
         if (extra_inputs[i]->type != TUFF_F32) return false;
@@ -140,21 +177,17 @@ static void classify_extras(lower_state *s) {
     }
 }
 
-static bool needs_record(const lower_state *s) {
-    for (uint32_t i = 0; i < s->extra_count; i++)
-        if (s->extras[i].kind == EXTRA_STRIDED) return true;
-    return s->node->chain->constant_count > 0;
-}
-
-/* Constants 5 to 14, the extra inputs' bindings, and the record with their strides and the chain's constants. */
+/* Constants 5 and up, the extra inputs' bindings, and the record with their strides and the chain's constants. */
 static tuff_result add_epilogue(const lower_state *s, kernel_call *call) {
     const chain *chain = s->node->chain;
     const product *p = &s->p;
+    epilogue epilogue;
     if (!chain) return TUFF_OK;
-    call->constants[5] = chain->step_count;
-    call->constants[6] = chain->outputs[0];
-    call->constants[8] = s->extra_count;
-    for (uint32_t i = 0; i < chain->step_count; i++) call->constants[9 + i] = chain_word(chain->steps[i]);
+    if (!translate(chain, &epilogue))
+        return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a chain that products cannot run: a bug in accepts_epilogue",
+                         s->node->label);
+    for (uint32_t i = 0; i < epilogue.count; i++) call->constants[CONSTANT_STEPS + i] = epilogue.steps[i];
+    bool record = chain->constant_count > 0;
     uint32_t words[PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 };
     for (uint32_t i = 0; i < PRODUCT_EXTRAS; i++) {
         if (i >= s->extra_count) { /* never read; as valid as any */
@@ -162,7 +195,8 @@ static tuff_result add_epilogue(const lower_state *s, kernel_call *call) {
             continue;
         }
         const extra *e = &s->extras[i];
-        call->constants[7] |= e->kind << 3 * i;
+        call->constants[CONSTANT_EXTRA] |= e->kind << 4 * i;
+        record = record || e->kind == EXTRA_STRIDED;
         call->operands[BINDING_EXTRA + i] = lowering_operand(s->lowering, e->view, ACCESS_READ, NULL);
         uint32_t *w = words + i * EXTRA_WORDS;
         const int64_t strides[] = { e->n, e->image, e->y, e->x, e->batch[0], e->batch[1], e->batch[2] };
@@ -174,10 +208,10 @@ static tuff_result add_epilogue(const lower_state *s, kernel_call *call) {
         w[11] = (uint32_t)p->batch[1];
     }
     call->operand_count = BINDING_EXTRA + PRODUCT_EXTRAS;
-    if (!needs_record(s)) return TUFF_OK;
-    memcpy(words + s->extra_count * EXTRA_WORDS, chain->constants, chain->constant_count * sizeof *words);
+    if (!record) return TUFF_OK;
+    memcpy(words + PRODUCT_EXTRAS * EXTRA_WORDS, chain->constants, chain->constant_count * sizeof *words);
     call->operand_count = BINDING_RECORD + 1;
-    return lowering_record(s->lowering, words, s->extra_count * EXTRA_WORDS + chain->constant_count,
+    return lowering_record(s->lowering, words, PRODUCT_EXTRAS * EXTRA_WORDS + chain->constant_count,
                            &call->operands[BINDING_RECORD], &call->params[5]);
 }
 
@@ -334,7 +368,9 @@ static tuff_result call_kernels(const lower_state *s) {
     const product_variant *variant = s->variant;
     uint64_t batch = 1;
     for (uint32_t i = 0; i < BATCH_IN_KERNEL; i++) batch *= (uint64_t)p->batch[i];
-    kernel_call call = { .kernel = variant->kernels[p->loader], .constant_count = 15, .operand_count = 3 };
+    kernel_call call = { .kernel = variant->kernels[p->loader],
+                         .constant_count = CONSTANT_STEPS + PRODUCT_STEPS,
+                         .operand_count = 3 };
     call.constants[0] = variant->row ? limits->subgroup_size : 0;
     call.constants[1] = s->a_mode;
     call.constants[2] = s->b_mode;

@@ -5,7 +5,7 @@
 #include "layers/variants.h"
 #include "runtime/program/lowering.h"
 
-enum { PRODUCT_BATCH_AXES = 6, PRODUCT_EXTRAS = 3, PRODUCT_STEPS = 6 };
+enum { PRODUCT_BATCH_AXES = 6, PRODUCT_EXTRAS = 2, PRODUCT_STEPS = 4 };
 
 /* A tensor in a product: the strides, in elements, by which its element (m, n), (m, k) or (k, n) of an index of the
  * batch is found. */

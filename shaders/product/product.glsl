@@ -162,8 +162,7 @@ bool source(Row row, uint k, out uint at) {
     return inside;
 }
 uint b_row(uint k) {
-    if (B_MODE == MODE_ALONG_N) return k * b_k;
-    uint tap = quotient(k, channels_magic, 0);
+    uint tap = B_MODE == MODE_ALONG_N ? 0 : quotient(k, channels_magic, 0);
     return tap * b_tap + (k - tap * channels) * b_k;
 }
 #else
@@ -181,39 +180,33 @@ uint b_row(uint k) {
 #endif
 #endif
 
-float load_a_one(Row row, uint k, uint k_end) {
-    uint at;
-    bool use = source(row, K_TAIL ? min(k, k_end - 1) : k, at);
-    float value = a1[use ? at : 0u];
-    return use && (!K_TAIL || k < k_end) ? value : 0.0;
-}
-
 // A(m, k .. k + 3), or with MODE_ALONG_M A(m .. m + 3, k), where row = row_of(m); zero past the sum's end.
 vec4 load_a(Row row, uint k, uint k_end) {
-    if (A_MODE == MODE_ONE)
-        return vec4(load_a_one(row, k, k_end), load_a_one(row, k + 1, k_end), load_a_one(row, k + 2, k_end),
-                    load_a_one(row, k + 3, k_end));
+    vec4 value = vec4(0);
     uint at;
-    bool use = source(row, K_TAIL ? min(k, k_end - 1) : k, at);
-    if (K_TAIL) use = use && k < k_end;
-#if LOADER == LOADER_PLAIN
-    if (!K_TAIL) return a4[at / 4];
-#endif
-    vec4 value = a4[use ? at / 4 : 0u];
-    return use ? value : vec4(0);
-}
-
-float load_b_one(uint b, uint k, uint n, uint k_end) {
-    float value = b1[b + b_row(K_TAIL ? min(k, k_end - 1) : k) + min(n, N - 1) * b_n];
-    return !K_TAIL || k < k_end ? value : 0.0;
+    if (A_MODE == MODE_ONE) {
+        [[unroll]] for (uint j = 0; j < 4; j++) {
+            bool use = source(row, K_TAIL ? min(k + j, k_end - 1) : k + j, at);
+            float one = a1[use ? at : 0u];
+            value[j] = use && (!K_TAIL || k + j < k_end) ? one : 0.0;
+        }
+    } else {
+        bool use = source(row, K_TAIL ? min(k, k_end - 1) : k, at);
+        if (K_TAIL) use = use && k < k_end;
+        value = a4[use ? at / 4 : 0u];
+        value = use ? value : vec4(0);
+    }
+    return value;
 }
 
 // B(k, n .. n + 3), or with MODE_ALONG_K B(k .. k + 3, n); zero past the sum's end. b = the place's.
 vec4 load_b(uint b, uint k, uint n, uint k_end) {
-    if (B_MODE == MODE_ONE)
-        return vec4(load_b_one(b, k, n, k_end), load_b_one(b, k, n + 1, k_end), load_b_one(b, k, n + 2, k_end),
-                    load_b_one(b, k, n + 3, k_end));
-    n = B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n;
-    vec4 value = b4[(b + b_row(K_TAIL ? min(k, k_end - 1) : k) + n) / 4];
+    vec4 value = vec4(0);
+    uint at = b + b_row(K_TAIL ? min(k, k_end - 1) : k);
+    if (B_MODE == MODE_ONE) {
+        [[unroll]] for (uint c = 0; c < 4; c++) value[c] = b1[at + min(n + c, N - 1) * b_n];
+    } else {
+        value = b4[(at + (B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n)) / 4];
+    }
     return !K_TAIL || k < k_end ? value : vec4(0);
 }

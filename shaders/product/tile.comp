@@ -35,39 +35,43 @@ void main() {
     uint b_n0 = n0 + (b_wide ? wide_four * 4 : tall_line);
 
     vec4 sums[4] = { vec4(0), vec4(0), vec4(0), vec4(0) };
-    vec4 next_a = load_a(row, p.k_begin + a_k, p.k_end), next_b = load_b(p.b, p.k_begin + b_k0, b_n0, p.k_end);
-    uint side = 0;
-    uint mine_m = i / 16, mine_n = i % 16;
-    for (uint k = p.k_begin; k < p.k_end; k += STEP) {
-        if (a_wide) {
-            tile_a[side][wide_line][wide_four] = next_a;
-        } else {
-            [[unroll]] for (uint j = 0; j < 4; j++)
-                tile_a[side][tall_four * 4 + j][tall_line / 4][tall_line % 4] = next_a[j];
+    uint side = 0, mine_m = i / 16, mine_n = i % 16;
+    for (uint k = p.k_begin; k < p.k_end + STEP; k += STEP) {
+        vec4 next_a, next_b;
+        bool more = k < p.k_end;
+        if (more) {
+            next_a = load_a(row, k + a_k, p.k_end);
+            next_b = load_b(p.b, k + b_k0, b_n0, p.k_end);
         }
-        if (b_wide) {
-            tile_b[side][wide_line][wide_four] = next_b;
-        } else {
-            [[unroll]] for (uint j = 0; j < 4; j++)
-                tile_b[side][tall_four * 4 + j][tall_line / 4][tall_line % 4] = next_b[j];
+        if (k > p.k_begin) {
+            [[unroll]] for (uint j = 0; j < STEP; j++) {
+                vec4 a = tile_a[side][j][mine_m], b = tile_b[side][j][mine_n];
+                sums[0] += a.x * b;
+                sums[1] += a.y * b;
+                sums[2] += a.z * b;
+                sums[3] += a.w * b;
+            }
         }
-        barrier(); // the other copy's readers came past the barrier before
-        if (k + STEP < p.k_end) {
-            next_a = load_a(row, k + STEP + a_k, p.k_end);
-            next_b = load_b(p.b, k + STEP + b_k0, b_n0, p.k_end);
+        if (more) { // the other copy's readers came past the barrier before
+            side = 1 - side;
+            if (a_wide) {
+                tile_a[side][wide_line][wide_four] = next_a;
+            } else {
+                [[unroll]] for (uint j = 0; j < 4; j++)
+                    tile_a[side][tall_four * 4 + j][tall_line / 4][tall_line % 4] = next_a[j];
+            }
+            if (b_wide) {
+                tile_b[side][wide_line][wide_four] = next_b;
+            } else {
+                [[unroll]] for (uint j = 0; j < 4; j++)
+                    tile_b[side][tall_four * 4 + j][tall_line / 4][tall_line % 4] = next_b[j];
+            }
         }
-        [[unroll]] for (uint j = 0; j < STEP; j++) {
-            vec4 a = tile_a[side][j][mine_m], b = tile_b[side][j][mine_n];
-            sums[0] += a.x * b;
-            sums[1] += a.y * b;
-            sums[2] += a.z * b;
-            sums[3] += a.w * b;
-        }
-        side = 1 - side;
+        barrier();
     }
 
     [[unroll]] for (uint r = 0; r < 4; r++) {
-        uint m = m0 + mine_m * 4 + r;
-        if (m < M) finish(p, m, n0 + mine_n * 4, sums[r]);
+        uint m = m0 + mine_m * 4 + r, n = n0 + mine_n * 4;
+        if (m < M && n < N) finish(p, m, n, sums[r]);
     }
 }
