@@ -15,6 +15,8 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/tuffConfig.cmake.in ${
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/tuffConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/tuffConfig.cmake ${PROJECT_BINARY_DIR}/tuffConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tuff)
+# relative, so that the installation may be moved, or installed elsewhere than it was configured for
+file(RELATIVE_PATH TUFF_INCLUDE_FROM_LIB ${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 foreach(package IN ITEMS tuff tuff_io)
   if(TARGET ${package}_static)
     configure_file(${PROJECT_SOURCE_DIR}/cmake/${package}.pc.in ${PROJECT_BINARY_DIR}/${package}.pc @ONLY)
