@@ -138,17 +138,18 @@ bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors) {
     return true;
 }
 
-static bool is_used(const recipe *r, int leaf) {
-    for (int i = 0; i < r->count; i++)
+static bool is_used(const recipe *r, int leaf, int last) {
+    for (int i = 0; i <= last; i++)
         for (int j = 0; j < r->steps[i].input_count; j++)
             if (r->steps[i].inputs[j] == leaf) return true;
     return false;
 }
 
-tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors) {
-    for (int i = 0; i < r->count; i++) {
+tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors,
+                        int last) {
+    for (int i = 0; i <= last; i++) {
         const recipe_step *s = &r->steps[i];
-        if (s->op || !is_used(r, i)) continue;
+        if (s->op || !is_used(r, i, last)) continue;
         size_t count = (size_t)s->value->count;
         union {
             float f;

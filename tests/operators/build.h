@@ -9,7 +9,8 @@
 /* tensors[i] is step i's. false: the graph refused (tuff_graph_message), or a tensor's shape is not the recipe's. */
 bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors);
 
-/* Writes the recipe's leaves: inputs to the program, parameters and buffers to the model. */
-tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors);
+/* Writes the leaves that steps up to `last` use: inputs to the program, parameters and buffers to the model. */
+tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors,
+                        int last);
 
 #endif

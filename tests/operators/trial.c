@@ -89,7 +89,8 @@ static tuff_result attempt_run(attempt *a, tuff_device *device) {
         &(tuff_program_desc){
             .name = s->op->name, .outputs = outputs, .output_count = a->count, .evaluate = s->args.evaluate },
         &a->program);
-    if (result == TUFF_OK) result = build_write(r, a->model, a->program, a->tensors);
+    if (result == TUFF_OK)
+        result = build_write(r, a->model, a->program, a->tensors, a->count > 1 ? r->loss : r->output);
     if (result == TUFF_OK) result = tuff_run(a->program);
     if (result == TUFF_OK) expect_running(a);
     return result;

@@ -88,7 +88,7 @@ static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, u
         graph,
         &(tuff_program_desc){ .outputs = outputs, .output_count = (uint32_t)w->count, .replay_seed = replay_seed },
         &program));
-    OK(build_write(r, model, program, tensors));
+    OK(build_write(r, model, program, tensors, r->loss));
     for (int run = 0; run < RANDOM_GRAPH_RUNS; run++) OK(tuff_run(program)); /* every recording is in flight */
     *bytes = 0;
     for (int i = 0; i < w->count; i++) *bytes += (size_t)reference_of(r, i, w)->count * sizeof(float);
