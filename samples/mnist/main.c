@@ -3,6 +3,7 @@
 #include "network.h"
 #include "train.h"
 
+#include "../common/files.h"
 #include "../common/options.h"
 
 #include <math.h>
@@ -105,7 +106,9 @@ static int run(trainer *s, const settings *settings) {
     const recipe *recipe = recipe_find(settings->model);
     char message[4400];
     const char *data = settings->data != NULL ? settings->data : SAMPLE_DATA;
-    if (!digits_read(data, "train", &s->train_set, message, sizeof message)
+    if (!files_can_load(settings->load, message, sizeof message)
+        || !files_can_write(settings->save, message, sizeof message)
+        || !digits_read(data, "train", &s->train_set, message, sizeof message)
         || !digits_read(data, "t10k", &s->test_set, message, sizeof message)) {
         return fail(message);
     }

@@ -3,6 +3,7 @@
 #include "picture.h"
 #include "series.h"
 
+#include "../common/files.h"
 #include "../common/options.h"
 #include "../common/report.h"
 
@@ -110,7 +111,11 @@ int main(int argc, char **argv) {
     if (status >= 0) return status;
     char message[4400];
     series series;
-    if (!series_read(settings.data, &series, message, sizeof message)) return report_failure(sample, message);
+    if (!files_can_load(settings.load, message, sizeof message)
+        || !files_can_write(settings.save, message, sizeof message)
+        || !files_can_write(settings.picture, message, sizeof message)
+        || !series_read(settings.data, &series, message, sizeof message))
+        return report_failure(sample, message);
     progress progress;
     progress_begin(&progress, settings.json_only, settings.epochs, "days");
 
