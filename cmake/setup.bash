@@ -26,7 +26,8 @@ has_vulkan_driver() {
 
 # missing_packages NAME ...: those of them that are not installed
 missing_packages() {
-    dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null |
+    # dpkg-query fails when it has never heard of one of them: that one is missing, too
+    { dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true; } |
         awk -v want="$*" '$2 == "installed" { have[$1] = 1 }
             END { n = split(want, w, " "); for (i = 1; i <= n; i++) if (!(w[i] in have)) print w[i] }'
 }
