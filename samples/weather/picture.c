@@ -92,15 +92,15 @@ static void draw_errors(FILE *f, const picture *p, double left, double top, doub
         double mae;
     } bars[] = {
         { "This network", "", forecast_color, p->mae },
-        { "Persistence", "&#160;— as warm as today", "#8d99a6", p->mae_persistence },
-        { "Climatology", "&#160;— as usual on that date", usual_color, p->mae_climatology },
+        { "Persistence", "— as warm as today", "#8d99a6", p->mae_persistence },
+        { "Climatology", "— as usual on that date", usual_color, p->mae_climatology },
     };
     double most = fmax(p->mae, fmax(p->mae_persistence, p->mae_climatology));
     for (int i = 0; i < 3; i++) {
         double y = top + 58 * i, length = (width - 75) * bars[i].mae / most;
         fprintf(f,
                 "<text x='%.1f' y='%.1f' class='label'><tspan font-weight='600'>%s</tspan><tspan "
-                "fill='%s'>%s</tspan></text>\n",
+                "dx='5' fill='%s'>%s</tspan></text>\n",
                 left, y, bars[i].name, quiet_color, bars[i].how);
         fprintf(f, "<rect x='%.1f' y='%.1f' width='%.1f' height='20' rx='3' fill='%s'/>\n", left, y + 8, length,
                 bars[i].color);
