@@ -8,7 +8,7 @@
 enum { MODE_ONE = 0, MODE_ALONG_K = 1, MODE_ALONG_M = 2, MODE_ALONG_N = 2 };
 enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 12, BATCH_IN_KERNEL = 3 };
 enum { EPILOGUE_SUB_FROM = 128, EPILOGUE_GATE = 129 };
-enum { CONSTANT_EXTRA = 5, CONSTANT_STEPS = 6 };
+enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7 };
 enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_EXTRA + PRODUCT_EXTRAS };
 
 /* An extra input of the epilogue: where its element for (m, n) lies. m counts images of grid pixels. */
@@ -375,7 +375,9 @@ static tuff_result call_kernels(const lower_state *s) {
     call.constants[1] = s->a_mode;
     call.constants[2] = s->b_mode;
     call.constants[3] = s->d_mode;
-    call.constants[4] = p->k % variant->step_k != 0 || s->k_part % variant->step_k != 0;
+    /* reading one by one costs more than the test for the end: one pipeline for both */
+    call.constants[4] = p->k % variant->step_k != 0 || s->k_part % variant->step_k != 0 || s->a_mode == MODE_ONE;
+    call.constants[5] = batch * s->parts > 1;
     const view *d = s->parts > 1 ? &s->partial : p->d.view;
     const view *a = p->loader == LOADER_PLAIN ? p->a.view : p->image.view;
     call.operands[BINDING_A] = lowering_operand(s->lowering, a, ACCESS_READ, NULL);

@@ -4,12 +4,19 @@
 #include <string.h>
 
 static const product_variant variants[] = {
+    { .name = "row8",
+      .about = "the same as row16 with 8 rows: the quickest to compile, for small products",
+      .kernels = { KERNEL_PRODUCT_ROW8_PLAIN, KERNEL_PRODUCT_ROW8_WINDOW, KERNEL_PRODUCT_ROW8_PATCH },
+      .tile_m = 8,
+      .step_k = 4,
+      .row = true },
     { .name = "row16",
       .about = "for drivers on the CPU: 16 rows and 4 columns a lane in registers, loads shared by shuffles",
       .kernels = { KERNEL_PRODUCT_ROW16_PLAIN, KERNEL_PRODUCT_ROW16_WINDOW, KERNEL_PRODUCT_ROW16_PATCH },
       .tile_m = 16,
       .step_k = 4,
-      .row = true },
+      .row = true,
+      .least = UINT64_C(1) << 20 },
     { .name = "row32",
       .about = "the same with 32 rows: a third faster, twice as long to compile",
       .kernels = { KERNEL_PRODUCT_ROW32_PLAIN, KERNEL_PRODUCT_ROW32_WINDOW, KERNEL_PRODUCT_ROW32_PATCH },
@@ -66,7 +73,7 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
                          forced);
     return error_set(TUFF_ERROR_ARGUMENT,
                      "there is no variant 'product=%s': the forced one is row, tile, or the name "
-                     "of one of them (row16, row32, tile64)",
+                     "of one of them (row8, row16, row32, tile64)",
                      forced);
 }
 

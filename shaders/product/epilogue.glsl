@@ -21,11 +21,11 @@
 #define EPILOGUE_SUB_FROM 128
 #define EPILOGUE_GATE     129
 
-layout(constant_id = 5) const uint EXTRA = 0;
-layout(constant_id = 6) const uint STEP_0 = 0;
-layout(constant_id = 7) const uint STEP_1 = 0;
-layout(constant_id = 8) const uint STEP_2 = 0;
-layout(constant_id = 9) const uint STEP_3 = 0;
+layout(constant_id = 6) const uint EXTRA = 0;
+layout(constant_id = 7) const uint STEP_0 = 0;
+layout(constant_id = 8) const uint STEP_1 = 0;
+layout(constant_id = 9) const uint STEP_2 = 0;
+layout(constant_id = 10) const uint STEP_3 = 0;
 
 layout(set = 0, binding = 3) readonly buffer E1 { float e1[]; };
 layout(set = 0, binding = 3) readonly buffer E14 { vec4 e1_4[]; };
@@ -35,7 +35,7 @@ layout(set = 0, binding = 5) readonly buffer Record { uint words[]; };
 
 uint column_stride() {
 #if LOADER == LOADER_PLAIN
-    return K_part < K ? 1 : d_n;
+    return LAYERED && K_part < K ? 1 : d_n;
 #else
     return 1;
 #endif

@@ -8,7 +8,7 @@
 //                  of convolution's weights.
 // B is a matrix; for the input's gradient one matrix for each tap. z runs over a batch, or a convolution's groups.
 //
-// How a kernel may read is said by modes: one by one, or vec4 along k, m or n. Constants 1 to 4 of every product.
+// How a kernel may read is said by modes: one by one, or vec4 along k, m or n. Constants 1 to 5 of every product.
 
 #include "common/chain_ops.h"
 
@@ -25,6 +25,7 @@ layout(constant_id = 1) const uint A_MODE = MODE_ONE;
 layout(constant_id = 2) const uint B_MODE = MODE_ONE;
 layout(constant_id = 3) const uint D_MODE = MODE_ONE; // MODE_ONE or MODE_ALONG_N
 layout(constant_id = 4) const bool K_TAIL = true;     // a step of k may reach past the end of the sum
+layout(constant_id = 5) const bool LAYERED = true;    // there is a batch, or the sum is in parts: z says which
 
 layout(set = 0, binding = 0) readonly buffer A1 { float a1[]; };
 layout(set = 0, binding = 0) readonly buffer A4 { vec4 a4[]; };
@@ -67,30 +68,32 @@ struct Place {
 };
 
 Place place(uint z) {
-    Place p;
+    Place p = Place(a_first, b_first, d_first, 0, 0, 0, K);
+    if (LAYERED) {
 #if LOADER == LOADER_PLAIN
-    z += z_first;
+        z += z_first;
 #endif
-    p.part = z / batch;
-    p.index = z - p.part * batch;
-    p.k_begin = p.part * K_part;
-    p.k_end = min(K, p.k_begin + K_part);
+        p.part = z / batch;
+        p.index = z - p.part * batch;
+        p.k_begin = p.part * K_part;
+        p.k_end = min(K, p.k_begin + K_part);
 #if LOADER == LOADER_PLAIN
-    uint i0 = p.index % batch_0, i1 = p.index / batch_0 % batch_1, i2 = p.index / batch_0 / batch_1;
-    p.a = a_first + i0 * a_0 + i1 * a_1 + i2 * a_2;
-    p.b = b_first + i0 * b_0 + i1 * b_1 + i2 * b_2;
-    p.d = d_first + i0 * d_0 + i1 * d_1 + i2 * d_2;
+        uint i0 = p.index % batch_0, i1 = p.index / batch_0 % batch_1, i2 = p.index / batch_0 / batch_1;
+        p.a += i0 * a_0 + i1 * a_1 + i2 * a_2;
+        p.b += i0 * b_0 + i1 * b_1 + i2 * b_2;
+        p.d += i0 * d_0 + i1 * d_1 + i2 * d_2;
 #else
-    p.a = a_first + p.index * a_group;
-    p.b = b_first + p.index * b_group;
-    p.d = d_first + p.index * N;
+        p.a += p.index * a_group;
+        p.b += p.index * b_group;
+        p.d += p.index * N;
 #endif
-    if (K_part < K) p.d = d_first + (p.part * batch + p.index) * M * N; // parts lie row by row in scratch memory
+        if (K_part < K) p.d = d_first + z * M * N; // parts lie row by row in scratch memory
+    }
     return p;
 }
 
 uint row_stride() {
-    return K_part < K ? N : d_m;
+    return LAYERED && K_part < K ? N : d_m;
 }
 
 #if LOADER == LOADER_PLAIN

@@ -22,7 +22,10 @@ layout(constant_id = 0) const uint LANES = 8; // the subgroup's size
 // EACH_ROW(X) is X(0) X(1) ... : names in place of an array, since some drivers keep arrays in memory
 #define ROWS_16(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define FOURS_16(X) X(0, 1, 2, 3) X(4, 5, 6, 7) X(8, 9, 10, 11) X(12, 13, 14, 15)
-#if ROWS == 16
+#if ROWS == 8
+#define EACH_ROW(X)       X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define EACH_FOUR_ROWS(X) X(0, 1, 2, 3) X(4, 5, 6, 7)
+#elif ROWS == 16
 #define EACH_ROW(X) ROWS_16(X)
 #define EACH_FOUR_ROWS(X) FOURS_16(X)
 #elif ROWS == 32
@@ -41,10 +44,11 @@ void main() {
     uint lane = gl_SubgroupInvocationID;
     uint tiles_m = (M + ROWS - 1) / ROWS, tiles_n = (N + 4 * LANES - 1) / (4 * LANES);
     uint tile = gl_WorkGroupID.y * min(tiles_m * tiles_n, 65535u) + gl_WorkGroupID.x;
-    if (tile >= tiles_m * tiles_n) return;
     uint tile_n = tile / tiles_m; // along m first: what was read of B is in the cache
     uint m0 = (tile - tile_n * tiles_m) * ROWS, n = (tile_n * LANES + lane) * 4;
     Place p = place(gl_WorkGroupID.z);
+    bool past = tile >= tiles_m * tiles_n; // the last of several lines of workgroups may reach past the tiles
+    if (past) p.k_end = p.k_begin;
 
     // Loops over loads are unrolled by drivers that unroll as they are told, and stay small for those that do not.
     uint loads = (ROWS + LANES - 1) / LANES;
@@ -76,7 +80,7 @@ void main() {
         EACH_FOUR_ROWS(MULTIPLY_FOUR)
     }
 
-    uint count = n < N ? min(ROWS, M - m0) : 0;
+    uint count = n < N && !past ? min(ROWS, M - m0) : 0;
     for (uint r = 0; r < count; r++) {
         vec4 x = sum_0;
 #define PICK(i) x = r == i ? sum_##i : x;
