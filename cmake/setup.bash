@@ -10,7 +10,8 @@ if [[ -e /etc/os-release ]] && (. /etc/os-release && [[ ${ID:-} == debian && ${V
     packages_test+=(python3-safetensors)
 fi
 
-say() { echo "${0##*/}: $*" >&2; }
+me=${BASH_SOURCE[-1]#"$root/"} # "samples/run"
+say() { echo "$me: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
 # Is any Vulkan driver there? (the files that the loader would read)
