@@ -12,6 +12,7 @@ static const struct {
     const char *help;
 } commands[] = {
     { "info", command_info, "the Vulkan devices that are there, and which one Tuff would choose and why" },
+    { "operators", command_operators, "the table of operators, as docs/operators.md shows it" },
 #ifdef TUFF_HAVE_CHECK
     { "check", command_check, "run every kernel on a device and compare it with the reference" },
 #endif
@@ -23,7 +24,7 @@ static const struct {
 static void usage(FILE *file) {
     fprintf(file, "usage: tuff COMMAND [options]\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf(file, "  %-6s %s\n", commands[i].name, commands[i].help);
+        fprintf(file, "  %-9s %s\n", commands[i].name, commands[i].help);
     fprintf(file,
             "\n`tuff COMMAND --help` lists a command's options. The environment chooses the device (TUFF_DEVICE:\n"
             "index, name or UUID), validation (TUFF_VALIDATION: 0, 1 or gpu) and forced paths (TUFF_FORCE).\n");
