@@ -84,7 +84,7 @@ struct optimizer_rule {
 };
 
 enum { HYPER_MOMENTUM = 0, HYPER_DAMPENING, HYPER_NESTEROV, HYPER_SGD_DECAY }; /* sgd, sgd_momentum */
-enum { HYPER_BETA1 = 0, HYPER_BETA2, HYPER_EPSILON, HYPER_ADAM_DECAY };         /* adam, adamw */
+enum { HYPER_BETA1 = 0, HYPER_BETA2, HYPER_EPSILON, HYPER_ADAM_DECAY };        /* adam, adamw */
 
 extern const optimizer_rule optimizer_sgd, optimizer_sgd_momentum, optimizer_adam, optimizer_adamw;
 
