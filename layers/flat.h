@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Workgroups, in two directions, for `invocations`; shaders/common-like counting: (y * groups.x + x) * lanes + lane. */
+/* Workgroups, in two directions, for `invocations`; shaders/gather/flat.glsl counts them. */
 static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t lanes) {
     uint64_t groups = (invocations + lanes - 1) / lanes, rows = (groups + MAX_GROUPS - 1) / MAX_GROUPS;
     call->groups[0] = (uint32_t)((groups + rows - 1) / rows);
