@@ -2,6 +2,7 @@
  * reference, under the Khronos validation layer where it is installed. */
 #include "command.h"
 
+#include "layers/variants.h"
 #include "tests/operators/optimizers.h"
 #include "tests/operators/trial.h"
 #include "tests/reference/cases.h"
@@ -12,21 +13,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What can be forced (tuff_device_desc.force), and the families of operators that it changes. */
-static const struct {
-    const char *force;
-    const char *families; /* NULL: all */
-} VARIANTS[] = {
+/* A path that can be forced (tuff_device_desc.force), and the families of operators that it changes; NULL: all. Every
+ * variant of the product's kernels is one, too. */
+typedef struct forced_path {
+    char force[48];
+    const char *families;
+} forced_path;
+
+static const forced_path PATHS[] = {
     { "", NULL },
-    { "product=row16", "product" },
-    { "product=row32", "product" },
-    { "product=tile64", "product" },
-    { "product=row16,split", "product" },
-    { "product=tile64,split", "product" },
+    { "product=row,split", "product" },
+    { "product=tile,split", "product" },
     { "fuse=none", "product loss" },
+    { "reduce=group", "reduction normalisation loss" },
     { "staging", "shape lookup" },
 };
-enum { VARIANT_COUNT = sizeof VARIANTS / sizeof *VARIANTS };
+enum { PATH_COUNT = sizeof PATHS / sizeof *PATHS };
 
 typedef struct options {
     const char *device, *filter;
@@ -154,9 +156,9 @@ static void check_optimizer(check *c, const optimizer_case *line, double clip) {
     report(c, "optimizer", name, shapes, &t);
 }
 
-static bool check_variant(check *c, int variant, bool first) {
+static bool check_path(check *c, const forced_path *path, bool first) {
     bool validating;
-    c->variant = VARIANTS[variant].force;
+    c->variant = path->force;
     c->device = open_device(c, *c->variant ? c->variant : NULL, &validating);
     if (!c->device) {
         fprintf(stderr, "tuff check: %s\n", tuff_last_message());
@@ -176,8 +178,8 @@ static bool check_variant(check *c, int variant, bool first) {
                           : "without validation (install vulkan-validationlayers to have it)",
                "family", "operator", "variant", "shapes", "error", "verdict");
     }
-    for (int i = 0; i < OPERATOR_CASE_COUNT; i++) check_case(c, &OPERATOR_CASES[i], VARIANTS[variant].families);
-    for (int i = 0; !VARIANTS[variant].families && i < 2 * OPTIMIZER_CASE_COUNT; i++)
+    for (int i = 0; i < OPERATOR_CASE_COUNT; i++) check_case(c, &OPERATOR_CASES[i], path->families);
+    for (int i = 0; !path->families && i < 2 * OPTIMIZER_CASE_COUNT; i++)
         check_optimizer(c, &OPTIMIZER_CASES[i / 2], i % 2 ? 0.5 : 0);
     tuff_device_close(c->device);
     return true;
@@ -202,8 +204,15 @@ int command_check(int argc, char **argv) {
         }
     }
     check c = { .options = &o };
-    for (int i = 0; i < VARIANT_COUNT; i++)
-        if (!check_variant(&c, i, i == 0)) return 1;
+    for (int i = 0; i < PATH_COUNT; i++)
+        if (!check_path(&c, &PATHS[i], i == 0)) return 1;
+    uint32_t variants;
+    const product_variant *variant = product_variants(&variants);
+    for (uint32_t i = 0; i < variants; i++) {
+        forced_path path = { .families = "product" };
+        snprintf(path.force, sizeof path.force, "product=%s", variant[i].name);
+        if (!check_path(&c, &path, false)) return 1;
+    }
     if (o.json)
         printf("\n],\"passed\":%d,\"failed\":%d,\"unsupported\":%d}\n", c.passed, c.failed, c.unsupported);
     else if (c.unsupported)
