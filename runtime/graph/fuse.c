@@ -191,6 +191,14 @@ static bool is_cheap(const chain *chain, uint32_t most) {
     return true;
 }
 
+/* Cheap, and it reads no more than its result would: then computing it again saves a pass over memory. */
+static bool is_worth_repeating(const unit *unit) {
+    uint32_t large = 0;
+    for (uint32_t i = 0; i < unit->input_count; i++)
+        if (shape_equal(&unit->inputs[i]->shape, &unit->domain)) large++;
+    return large <= 1 && is_cheap(&unit->chain, 4);
+}
+
 static bool all_outputs_private(const fusing *f, uint32_t p, uint32_t c) {
     const unit *producer = &f->units[p];
     for (uint32_t i = 0; i < producer->output_count; i++)
@@ -313,7 +321,7 @@ static bool fuse_prologue(fusing *f, uint32_t r) {
     if (p == UINT32_MAX || !f->units[p].alive || !f->units[p].pointwise) return false;
     const unit *producer = &f->units[p];
     bool alone = all_outputs_private(f, p, r);
-    if (producer->output_count != 1 || (!alone && !is_cheap(&producer->chain, 4))) return false;
+    if (producer->output_count != 1 || (!alone && !is_worth_repeating(producer))) return false;
     if (producer->input_count + 1 > CHAIN_MAX_BUFFERS || chain_is_random(&producer->chain)) return false;
     reduction->has_chain = reduction->prologue = true;
     reduction->chain = producer->chain;
