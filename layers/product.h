@@ -11,6 +11,7 @@ enum { PRODUCT_BATCH_AXES = 6, PRODUCT_EXTRAS = 2, PRODUCT_STEPS = 4 };
  * batch is found. */
 typedef struct product_matrix {
     const view *view;
+    int64_t offset; /* elements from the view's own: 0 but for a slice */
     int64_t row, column;
     int64_t batch[PRODUCT_BATCH_AXES];
 } product_matrix;
@@ -23,7 +24,8 @@ typedef struct product_image {
     int64_t kernel_w; /* taps in a row of the kernel */
     int64_t grid[2];  /* of the pixels that are rows (WINDOW) or run over by k (PATCH) */
     int64_t scale[2], offset[2], advance[2], divide[2];
-    int64_t b_tap; /* WINDOW: from one tap's matrix in B to the next one's */
+    int64_t images; /* set by product_lower */
+    int64_t b_tap;  /* WINDOW: from one tap's matrix in B to the next one's */
 } product_image;
 
 typedef struct product {

@@ -1,0 +1,190 @@
+/* The epilogue of products: which chains their kernels can run, and where its further inputs lie. */
+#include "layers/product_internal.h"
+
+#include <string.h>
+
+/* As in shaders/product/epilogue.glsl. */
+enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 12 };
+enum { EPILOGUE_SUB_FROM = 128, EPILOGUE_GATE = 129 };
+
+/* A chain as the kernels run it: each step takes the value so far and at most one operand more. */
+typedef struct epilogue {
+    uint32_t steps[PRODUCT_STEPS]; /* operation | operand << 8 */
+    uint32_t count;
+} epilogue;
+
+static bool is_input(uint8_t operand) {
+    return operand >= 1 && operand < CHAIN_CONSTANT + CHAIN_MAX_CONSTANTS;
+}
+
+static bool is_zero(const chain *chain, uint8_t operand) {
+    float value = 1;
+    if (operand < CHAIN_CONSTANT || operand >= CHAIN_INDEX) return false;
+    memcpy(&value, &chain->constants[operand - CHAIN_CONSTANT], sizeof value);
+    return value == 0;
+}
+
+static bool add_step(epilogue *epilogue, uint32_t operation, uint8_t operand) {
+    if (epilogue->count == PRODUCT_STEPS) return false;
+    epilogue->steps[epilogue->count++] = operation | (uint32_t)operand << 8;
+    return true;
+}
+
+/* One step of a chain whose value so far is operand x. */
+static bool translate_step(epilogue *epilogue, const chain_step *step, uint8_t x) {
+    bool first = step->a == x, second = step->b == x;
+    switch (step->op) {
+    case CHAIN_COPY: return first;
+    case CHAIN_NEG:
+    case CHAIN_ABS:
+    case CHAIN_SQUARE:
+    case CHAIN_RELU: return first && add_step(epilogue, step->op, 0);
+    default: break;
+    }
+    if (first == second) return false;
+    uint8_t other = first ? step->b : step->a;
+    if (!is_input(other)) return false;
+    switch (step->op) {
+    case CHAIN_ADD:
+    case CHAIN_MUL: return add_step(epilogue, step->op, other);
+    case CHAIN_SUB: return add_step(epilogue, first ? CHAIN_SUB : EPILOGUE_SUB_FROM, other);
+    case CHAIN_DIV:
+    case CHAIN_LEAKY_RELU: return first && add_step(epilogue, step->op, other);
+    case CHAIN_FMA:
+        return is_input(step->c) && add_step(epilogue, CHAIN_MUL, other) && add_step(epilogue, CHAIN_ADD, step->c);
+    default: return false;
+    }
+}
+
+/* relu's gradient: a comparison of another tensor with zero that gates the value so far. */
+static bool translate_gate(epilogue *epilogue, const chain *chain, uint32_t i, uint8_t x) {
+    if (i + 1 >= chain->step_count) return false;
+    const chain_step *compare = &chain->steps[i], *use = &chain->steps[i + 1];
+    uint8_t gate = (uint8_t)(CHAIN_STEP + i);
+    if (compare->op != CHAIN_GT || !is_input(compare->a) || !is_zero(chain, compare->b)) return false;
+    bool selects = use->op == CHAIN_SELECT && use->a == gate && use->b == x && is_zero(chain, use->c);
+    bool multiplies = use->op == CHAIN_MUL && ((use->a == gate && use->b == x) || (use->a == x && use->b == gate));
+    return (selects || multiplies) && add_step(epilogue, EPILOGUE_GATE, compare->a);
+}
+
+static bool translate(const chain *chain, epilogue *out) {
+    uint8_t x = 0;
+    *out = (epilogue){ 0 };
+    for (uint32_t i = 0; i < chain->step_count; i++) {
+        if (translate_step(out, &chain->steps[i], x)) {
+            x = (uint8_t)(CHAIN_STEP + i);
+        } else if (translate_gate(out, chain, i, x)) {
+            i++;
+            x = (uint8_t)(CHAIN_STEP + i);
+        } else {
+            return false;
+        }
+    }
+    return chain->output_count == 1 && chain->outputs[0] == x;
+}
+
+bool product_accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
+                              uint32_t extra_count) {
+    epilogue epilogue;
+    if (extra_count > PRODUCT_EXTRAS || !translate(chain, &epilogue)) return false;
+    for (uint32_t i = 0; i < extra_count; i++) {
+        tuff_shape shape;
+        if (extra_inputs[i]->type != TUFF_F32) return false;
+        if (!shape_broadcast(&extra_inputs[i]->shape, &node->outputs[0]->shape, &shape)) return false;
+        if (!shape_equal(&shape, &node->outputs[0]->shape)) return false;
+    }
+    return true;
+}
+
+/* The stride of the output's axis `axis` in a view that broadcasts to it. */
+static int64_t stride_along(const view *view, const tuff_shape *output, uint32_t axis) {
+    uint32_t missing = output->rank - view->shape.rank;
+    return axis < missing || view->shape.sizes[axis - missing] == 1 ? 0 : view->strides[axis - missing];
+}
+
+void product_find_extras(product_lowering *s) {
+    const tuff_shape *output = &s->node->outputs[0]->shape;
+    if (!s->node->chain) return;
+    s->extra_count = s->node->chain->input_count ? s->node->chain->input_count - 1 : 0;
+    for (uint32_t i = 0; i < s->extra_count; i++) {
+        product_extra *e = &s->extras[i];
+        e->view = lowering_view(s->lowering, s->node->inputs[s->p.own_inputs + i]);
+        if (s->p.loader == LOADER_PLAIN) {
+            uint32_t rank = output->rank;
+            e->n = stride_along(e->view, output, rank - 1);
+            e->x = stride_along(e->view, output, rank - 2);
+            for (uint32_t axis = 0; axis < s->p.batch_axes; axis++)
+                e->batch[axis] = stride_along(e->view, output, rank - 3 - axis);
+        } else {
+            e->image = stride_along(e->view, output, 0);
+            e->n = stride_along(e->view, output, 1);
+            e->y = stride_along(e->view, output, 2);
+            e->x = stride_along(e->view, output, 3);
+            e->batch[0] = e->n * s->p.n;
+        }
+    }
+}
+
+/* Says how each extra input is read: by column, like D, or through words of the record. */
+void product_classify_extras(product_lowering *s) {
+    const product *p = &s->p;
+    bool plain = p->loader == LOADER_PLAIN;
+    int64_t grid_w = plain ? p->m : p->image.grid[1], grid_size = plain ? p->m : p->image.grid[0] * p->image.grid[1];
+    for (uint32_t i = 0; i < s->extra_count; i++) {
+        product_extra *e = &s->extras[i];
+        bool columns = (e->n == 1 || p->n == 1) && !e->x && !e->y && !e->image, like = true;
+        for (uint32_t axis = 0; axis < p->batch_axes; axis++)
+            if (p->batch[axis] > 1) {
+                if (plain && e->batch[axis]) columns = false;
+                if (!plain && e->batch[axis] != p->n) columns = false;
+                if (e->batch[axis] != p->d.batch[axis]) like = false;
+            }
+        if (p->n > 1 && e->n != p->d.column) like = false;
+        if (grid_w > 1 && e->x != p->d.row) like = false;
+        if (grid_size > grid_w && e->y != p->d.row * grid_w) like = false;
+        if (p->m > grid_size && e->image != p->d.row * grid_size) like = false;
+        view range = product_view_extra(s, i);
+        s->operands[BINDING_EXTRA + i] = lowering_operand(s->lowering, &range, ACCESS_READ, &e->first);
+        /* with more axes than the kernel knows, D's own place is not the whole of the index */
+        if (p->batch_axes > BATCH_IN_KERNEL || e->first) columns = like = false;
+        e->kind = columns ? EXTRA_COLUMNS : like ? EXTRA_LIKE_D : EXTRA_STRIDED;
+    }
+}
+
+/* Constants 5 and up, the extra inputs' bindings, and the record with their strides and the chain's constants. */
+tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
+    const chain *chain = s->node->chain;
+    const product *p = &s->p;
+    epilogue epilogue;
+    if (!chain) return TUFF_OK;
+    if (!translate(chain, &epilogue))
+        return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a chain that products cannot run: a bug in accepts_epilogue",
+                         s->node->label);
+    for (uint32_t i = 0; i < epilogue.count; i++) call->constants[CONSTANT_STEPS + i] = epilogue.steps[i];
+    bool record = chain->constant_count > 0;
+    uint32_t words[PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 };
+    for (uint32_t i = 0; i < PRODUCT_EXTRAS; i++) {
+        if (i >= s->extra_count) { /* never read; as valid as any */
+            call->operands[BINDING_EXTRA + i] = call->operands[BINDING_A];
+            continue;
+        }
+        const product_extra *e = &s->extras[i];
+        call->constants[CONSTANT_EXTRA] |= e->kind << 4 * i;
+        record = record || e->kind == EXTRA_STRIDED;
+        call->operands[BINDING_EXTRA + i] = s->operands[BINDING_EXTRA + i];
+        uint32_t *w = words + i * EXTRA_WORDS;
+        const int64_t strides[] = { e->n, e->image, e->y, e->x, e->batch[0], e->batch[1], e->batch[2] };
+        w[0] = e->first;
+        for (uint32_t j = 0; j < 7; j++) w[1 + j] = (uint32_t)strides[j];
+        w[8] = (uint32_t)(p->loader == LOADER_PLAIN ? p->m : p->image.grid[1]);
+        w[9] = (uint32_t)(p->loader == LOADER_PLAIN ? p->m : p->image.grid[0] * p->image.grid[1]);
+        w[10] = (uint32_t)p->batch[0];
+        w[11] = (uint32_t)p->batch[1];
+    }
+    call->operand_count = BINDING_EXTRA + PRODUCT_EXTRAS;
+    if (!record) return TUFF_OK;
+    memcpy(words + PRODUCT_EXTRAS * EXTRA_WORDS, chain->constants, chain->constant_count * sizeof *words);
+    call->operand_count = BINDING_RECORD + 1;
+    return lowering_record(s->lowering, words, PRODUCT_EXTRAS * EXTRA_WORDS + chain->constant_count,
+                           &call->operands[BINDING_RECORD], &call->params[5]);
+}

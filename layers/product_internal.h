@@ -1,0 +1,48 @@
+/* What the product's files share. */
+#ifndef TUFF_LAYERS_PRODUCT_INTERNAL_H
+#define TUFF_LAYERS_PRODUCT_INTERNAL_H
+
+#include "layers/product.h"
+
+enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_EXTRA + PRODUCT_EXTRAS };
+enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7 }; /* specialization constants */
+enum { BATCH_IN_KERNEL = 3 };
+
+/* An extra input of the epilogue: where its element for (m, n) lies. For convolutions m counts images of grid pixels.
+ */
+typedef struct product_extra {
+    const view *view;
+    uint64_t offset; /* elements from the view's own */
+    int64_t n, image, y, x;
+    int64_t batch[PRODUCT_BATCH_AXES];
+    uint32_t kind, first;
+} product_extra;
+
+typedef struct product_lowering {
+    lowering *lowering;
+    const node *node;
+    product p; /* with a collapsed batch; of one slice */
+    const product_variant *variant;
+    product_extra extras[PRODUCT_EXTRAS];
+    uint32_t extra_count;
+    uint32_t parts, k_part; /* of a sum that the kernel splits */
+    operand operands[BINDING_RECORD];
+    uint32_t a_first, b_first, d_first;
+    uint32_t a_mode, b_mode, d_mode;
+} product_lowering;
+
+/* product_epilogue.c */
+void product_find_extras(product_lowering *s);
+void product_classify_extras(product_lowering *s);
+tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
+
+/* product_call.c: the kernels for what fits into bindings. */
+tuff_result product_call(product_lowering *s);
+
+/* The ranges of memory that a slice touches, as views. */
+view product_view_a(const product_lowering *s);
+view product_view_b(const product_lowering *s);
+view product_view_d(const product_lowering *s);
+view product_view_extra(const product_lowering *s, uint32_t i);
+
+#endif
