@@ -103,9 +103,14 @@ typedef struct pointwise_call {
     uint64_t begin[TENSORS]; /* of this part, in elements */
 } pointwise_call;
 
-/* Element counts for an invocation and a workgroup. A CPU's driver pays for each workgroup; a GPU wants many. */
-static uint32_t items_for(const device_limits *limits) {
-    return limits->cpu ? 4 : 1;
+enum { GROUP = 128 };
+
+/* Elements, or fours of them, for each invocation. On a CPU's driver what an invocation does once (reading the record)
+ * is as dear as several elements; a GPU wants many invocations. */
+static uint32_t items_for(const device_limits *limits, uint64_t elements) {
+    uint64_t most = limits->cpu ? 16 : 4, groups = limits->cpu ? 8 : 2048;
+    uint64_t items = elements / ((uint64_t)GROUP * groups);
+    return items < 1 ? 1 : (uint32_t)(items > most ? most : items);
 }
 
 static bool fits_wide(const pointwise_call *p, const uint32_t *first, const uint32_t *modes) {
@@ -133,7 +138,6 @@ static enum kernel_id choose_kernel(const chain *chain, bool wide) {
 static tuff_result emit_part(const pointwise_call *p) {
     const chain *chain = p->chain;
     const device_limits *limits = device_get_limits(lowering_device(p->lowering));
-    enum { GROUP = 128 };
     uint64_t count = loops_count(&p->loops);
     kernel_call call = { .label = p->label, .operand_count = p->buffers };
     uint32_t first[TENSORS] = { 0 }, modes[TENSORS] = { 0 };
@@ -149,6 +153,7 @@ static tuff_result emit_part(const pointwise_call *p) {
         if (view_span(&part) > bindable_elements(p->lowering) && p->loops.rank > 0) { /* in two halves */
             pointwise_call half = *p;
             uint32_t d = p->loops.rank - 1;
+            while (d > 0 && p->loops.sizes[d] == 1) d--; /* halved down to 1 already */
             uint64_t size = p->loops.sizes[d], lower = (size / 2 + 3) & ~UINT64_C(3);
             if (lower == 0 || lower >= size) lower = size / 2;
             half.loops.sizes[d] = lower;
@@ -168,27 +173,30 @@ static tuff_result emit_part(const pointwise_call *p) {
     bool wide = wide_allowed(p->lowering) && fits_wide(p, first, modes);
     for (uint32_t t = 0; wide && t < p->buffers; t++)
         if (modes[t] == MODE_STRIDED && p->loops.strides[0][t] == 0) modes[t] = MODE_LEVEL;
+    /* four at a time also where the range holds fewer: memory and states are padded to 16 bytes */
+    for (uint32_t t = 0; wide && t < p->buffers; t++)
+        call.operands[t].size = (call.operands[t].size + 15) & ~UINT64_C(15);
     uint32_t mode_word = 0, result_word = 0;
     for (uint32_t t = 0; t < TENSORS; t++) mode_word |= modes[t] << 2 * t;
     for (uint32_t i = 0; i < chain->output_count; i++) result_word |= (uint32_t)chain->outputs[i] << 8 * i;
 
     call.kernel = choose_kernel(chain, wide);
-    uint32_t *c = call.constants, items = items_for(limits);
+    uint32_t *c = call.constants, items = items_for(limits, count / (wide ? 4 : 1));
     c[0] = GROUP;
-    c[1] = items;
-    c[2] = chain->input_count;
-    c[3] = mode_word;
-    c[4] = result_word;
-    c[5] = chain->step_count;
-    for (uint32_t i = 0; i < chain->step_count; i++) c[6 + i] = chain_word(chain->steps[i]);
-    call.constant_count = 6 + chain->step_count;
+    c[1] = chain->input_count;
+    c[2] = mode_word;
+    c[3] = result_word;
+    c[4] = chain->step_count;
+    for (uint32_t i = 0; i < chain->step_count; i++) c[5 + i] = chain_word(chain->steps[i]);
+    call.constant_count = 5 + chain->step_count;
 
     uint64_t each = (uint64_t)GROUP * items * (wide ? 4 : 1);
     call.params[0] = (uint32_t)count;
     call.params[1] = groups_for(&call, (count + each - 1) / each);
-    memcpy(&call.params[4], first, sizeof first);
-    memcpy(&call.params[4 + TENSORS], chain->constants, chain->constant_count * sizeof *chain->constants);
-    call.param_count = 4 + TENSORS + chain->constant_count;
+    call.params[4] = items;
+    memcpy(&call.params[5], first, sizeof first);
+    memcpy(&call.params[5 + TENSORS], chain->constants, chain->constant_count * sizeof *chain->constants);
+    call.param_count = 5 + TENSORS + chain->constant_count;
     bool random = chain_is_random(chain);
     for (uint32_t i = p->buffers; i <= STEP_BINDING && (strided || random); i++) call.operands[i] = call.operands[0];
     if (strided) {

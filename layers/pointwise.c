@@ -175,6 +175,9 @@ ROW_1(log, CHAIN_LOG, "ln x")
 ROW_1(sqrt, CHAIN_SQRT, "sqrt(x)")
 ROW_1(rsqrt, CHAIN_RSQRT, "1 / sqrt(x)")
 
+GRADIENT(erf, tuff_mul(g, tuff_scale(tuff_exp(tuff_neg(tuff_square(x))), 1.1283791671f, 0)))
+ROW_1(erf, CHAIN_ERF, "2 / sqrt(pi) times the integral of e^-t^2 from 0 to x")
+
 /* ---- activations --------------------------------------------------------------------------------- */
 
 /* From the output where it tells as much, so that the input need not be kept. */
@@ -378,20 +381,21 @@ tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
 }
 
 static const operator* const rows[] = {
-    &operator_add,        &operator_sub,
-    &operator_mul,        &operator_div,
-    &operator_scale,      &operator_neg,
-    &operator_abs,        &operator_square,
-    &operator_exp,        &operator_log,
-    &operator_sqrt,       &operator_rsqrt,
-    &operator_relu,       &operator_leaky_relu,
-    &operator_sigmoid,    &operator_tanh,
-    &operator_gelu,       &operator_gelu_tanh,
-    &operator_silu,       &operator_dropout,
-    &operator_gelu_slope, &operator_gelu_tanh_slope,
-    &operator_silu_slope, &operator_dropout_mask,
-    &operator_sign,       &operator_greater_than,
-    &operator_equal_to,   &operator_is_zero,
-    &operator_keep_if,    &operator_select,
+    &operator_add,          &operator_sub,
+    &operator_mul,          &operator_div,
+    &operator_scale,        &operator_neg,
+    &operator_abs,          &operator_square,
+    &operator_exp,          &operator_log,
+    &operator_sqrt,         &operator_rsqrt,
+    &operator_relu,         &operator_leaky_relu,
+    &operator_sigmoid,      &operator_tanh,
+    &operator_gelu,         &operator_gelu_tanh,
+    &operator_silu,         &operator_dropout,
+    &operator_gelu_slope,   &operator_gelu_tanh_slope,
+    &operator_silu_slope,   &operator_dropout_mask,
+    &operator_erf,          &operator_sign,
+    &operator_greater_than, &operator_equal_to,
+    &operator_is_zero,      &operator_keep_if,
+    &operator_select,
 };
 const operator_family family_pointwise = { rows, sizeof rows / sizeof *rows };

@@ -81,8 +81,9 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
         invocations *= GROUP_SIZE;
         steps = (steps + GROUP_SIZE - 1) / GROUP_SIZE;
     }
-    const uint64_t least = 16; /* terms that make an invocation worth while */
-    if (invocations < wanted && steps >= 2 * least) {
+    const uint64_t least = 16;                           /* terms that make an invocation worth while */
+    bool small = limits->cpu && outputs * terms < 32768; /* another pass would cost more than it saves */
+    if (invocations < wanted && steps >= 2 * least && !small) {
         uint64_t parts = (wanted + invocations - 1) / invocations;
         if (parts > steps / least) parts = steps / least;
         if (parts > 4096) parts = 4096;
@@ -134,14 +135,24 @@ static tuff_result run_partial(const reduction *r, const view *partial, uint32_t
     return run_pass(&last);
 }
 
+/* The slowest loop that still has two halves. */
+static uint32_t slowest(const loops *loops) {
+    uint32_t d = loops->rank ? loops->rank - 1 : 0;
+    while (d > 0 && loops->sizes[d] == 1) d--;
+    return d;
+}
+
+static uint64_t slowest_stride(const loops *loops, uint32_t t) {
+    uint32_t d = slowest(loops);
+    return loops->rank && loops->sizes[d] > 1 ? loops->strides[d][t] : 0;
+}
+
 /* A tensor too large for one binding: the half of its slowest axis, twice. */
 static tuff_result run_halves(const reduction *r, uint32_t t) {
-    uint64_t kept = r->kept.rank ? r->kept.strides[r->kept.rank - 1][t] : 0;
-    uint64_t reduced = r->reduced.rank ? r->reduced.strides[r->reduced.rank - 1][t] : 0;
-    bool along_kept = kept >= reduced;
+    bool along_kept = slowest_stride(&r->kept, t) >= slowest_stride(&r->reduced, t);
     reduction half = *r;
     loops *loops = along_kept ? &half.kept : &half.reduced;
-    uint32_t d = loops->rank - 1;
+    uint32_t d = slowest(loops);
     uint64_t size = loops->sizes[d], lower = (size / 2 + 3) & ~UINT64_C(3);
     if (lower >= size) lower = size / 2;
     uint64_t outputs = loops_count(&r->kept);

@@ -2,7 +2,7 @@
 #extension GL_GOOGLE_include_directive : require
 // outputs[j][e] = chain(inputs[0][e], inputs[1][e], ...) for e < count: a whole chain of pointwise operators.
 //
-// Elements are counted in the order in which the first output lies in memory. Each invocation takes ITEMS elements, a
+// Elements are counted in the order in which the first output lies in memory. Each invocation takes `items` elements, a
 // workgroup's size apart; WIDTH 4: each element stands for four neighbours, loaded and stored at once. A buffer is
 // LINEAR where element e lies at e, SINGLE where there is one value for all, STRIDED by the sizes and strides of the
 // record otherwise (a broadcast input, another layout); with WIDTH 4, LEVEL is STRIDED with one value for the four.
@@ -15,11 +15,10 @@ layout(local_size_x_id = 0) in;
 #define SINGLE  2u
 #define LEVEL   3u
 
-layout(constant_id = 1) const uint ITEMS = 1;
-layout(constant_id = 2) const uint INPUTS = 0;
-layout(constant_id = 3) const uint MODES = 0;   // two bits for each buffer, at bit 12 for the logical index
-layout(constant_id = 4) const uint RESULTS = 0; // a byte each: the outputs' operands
-#define CHAIN_FIRST_ID 5
+layout(constant_id = 1) const uint INPUTS = 0;
+layout(constant_id = 2) const uint MODES = 0;   // two bits for each buffer, at bit 12 for the logical index
+layout(constant_id = 3) const uint RESULTS = 0; // a byte each: the outputs' operands
+#define CHAIN_FIRST_ID 4
 
 #define BUFFERS 6
 #define INDEX 6 // of the logical index among the strides
@@ -50,6 +49,7 @@ layout(push_constant) uniform Params {
     uint groups_x;
     uint record;
     uint dims;
+    uint items;
     uint first[BUFFERS + 1];
     uint constants[16];
 };
@@ -66,26 +66,41 @@ uint mode_of(uint i) {
     return MODES >> 2 * i & 3u;
 }
 
-// Where element e lies in each buffer that is strided.
-void locate(uint e, inout uint at[BUFFERS + 1]) {
-    for (uint d = 0; d < dims; d++) {
-        uint w = record + d * DIM_WORDS, coordinate = e;
-        if (d + 1u < dims) {
-            uint high, low;
-            umulExtended(e, words[w + 1u], high, low);
-            uint quotient = high >> words[w + 2u];
-            coordinate = e - quotient * words[w];
-            e = quotient;
-        }
-#define ADD(i) if ((mode_of(i) & 1u) != 0u) at[i] += coordinate * words[w + 3u + i];
-        ADD(0)
-        ADD(1)
-        ADD(2)
-        ADD(3)
-        ADD(4)
-        ADD(5)
-        ADD(6)
+const bool STRIDED_AT_ALL = (MODES & 0x1555u) != 0u;
+
+// A loop of the nest. The first three are kept in registers: loading their words for each element would cost more than
+// all the rest on drivers for the CPU.
+struct Loop {
+    uint size, multiplier, shift;
+    uint strides[BUFFERS + 1];
+};
+
+#define EACH_TENSOR(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6)
+#define IS_STRIDED(i) ((MODES >> 2 * i & 1u) != 0u) // LEVEL, too
+
+Loop load_loop(uint d) {
+    Loop loop;
+    uint w = record + d * DIM_WORDS;
+    loop.size = words[w];
+    loop.multiplier = words[w + 1u];
+    loop.shift = words[w + 2u];
+#define LOAD_STRIDE(i) if (IS_STRIDED(i)) loop.strides[i] = words[w + 3u + i];
+    EACH_TENSOR(LOAD_STRIDE)
+    return loop;
+}
+
+// What is left of e takes its coordinate in the loop; the last loop takes all.
+void locate(Loop loop, bool last, inout uint e, inout uint at[BUFFERS + 1]) {
+    uint coordinate = e;
+    if (!last) {
+        uint high, low;
+        umulExtended(e, loop.multiplier, high, low);
+        uint quotient = high >> loop.shift;
+        coordinate = e - quotient * loop.size;
+        e = quotient;
     }
+#define ADD(i) if (IS_STRIDED(i)) at[i] += coordinate * loop.strides[i];
+    EACH_TENSOR(ADD)
 }
 
 #if WIDTH == 4
@@ -101,12 +116,24 @@ VALUE one_of(VALUE four, uint i) {
 
 void main() {
     uint group = gl_WorkGroupID.y * groups_x + gl_WorkGroupID.x;
-    uint begin = group * gl_WorkGroupSize.x * ITEMS + gl_LocalInvocationID.x;
-    for (uint item = 0; item < ITEMS; item++) {
+    uint begin = group * gl_WorkGroupSize.x * items + gl_LocalInvocationID.x;
+    Loop loop_0, loop_1, loop_2;
+    if (STRIDED_AT_ALL) {
+        loop_0 = load_loop(0u);
+        if (dims > 1u) loop_1 = load_loop(1u);
+        if (dims > 2u) loop_2 = load_loop(2u);
+    }
+    for (uint item = 0; item < items; item++) {
         uint e = begin + item * gl_WorkGroupSize.x;
         if (e * WIDTH >= count) return;
         uint at[BUFFERS + 1] = first;
-        if ((MODES & 0x1555u) != 0u) locate(e * WIDTH, at);
+        if (STRIDED_AT_ALL) {
+            uint rest = e * WIDTH;
+            locate(loop_0, dims == 1u, rest, at);
+            if (dims > 1u) locate(loop_1, dims == 2u, rest, at);
+            if (dims > 2u) locate(loop_2, dims == 3u, rest, at);
+            for (uint d = 3u; d < dims; d++) locate(load_loop(d), dims == d + 1u, rest, at);
+        }
         VALUE value[BUFFERS - OUTPUTS];
 #define LOAD(i, b)                                                                                                     \
     if (i - OUTPUTS < INPUTS) {                                                                                        \

@@ -63,19 +63,33 @@ uint chain_constant(uint i) {
 shared VALUE halves[128];
 #endif
 
-// Adds to `at` where index e of a nest of loops lies in each tensor.
-void locate(uint e, uint loops, uint w, inout uint at[TENSORS]) {
-    for (uint d = 0; d < loops; d++, w += LOOP_WORDS) {
-        uint coordinate = e;
-        if (d + 1u < loops) {
-            uint high, low;
-            umulExtended(e, words[w + 1u], high, low);
-            uint quotient = high >> words[w + 2u];
-            coordinate = e - quotient * words[w];
-            e = quotient;
-        }
-        for (uint t = 0; t <= INPUTS; t++) at[t] += coordinate * words[w + 3u + t];
+// A loop of a nest, in registers: loading its words for each term would cost more than all the rest on drivers for the
+// CPU.
+struct Loop {
+    uint size, multiplier, shift;
+    uint strides[TENSORS];
+};
+
+Loop load_loop(uint w) {
+    Loop loop;
+    loop.size = words[w];
+    loop.multiplier = words[w + 1u];
+    loop.shift = words[w + 2u];
+    for (uint t = 0; t <= INPUTS; t++) loop.strides[t] = words[w + 3u + t];
+    return loop;
+}
+
+// What is left of e takes its coordinate in the loop; the last loop takes all.
+void locate(Loop loop, bool last, inout uint e, inout uint at[TENSORS]) {
+    uint coordinate = e;
+    if (!last) {
+        uint high, low;
+        umulExtended(e, loop.multiplier, high, low);
+        uint quotient = high >> loop.shift;
+        coordinate = e - quotient * loop.size;
+        e = quotient;
     }
+    for (uint t = 0; t <= INPUTS; t++) at[t] += coordinate * loop.strides[t];
 }
 
 float combine_one(float a, float b) {
@@ -144,11 +158,12 @@ void main() {
         o = (id - p * counts) * WIDTH;
     }
 #endif
-    uint base[TENSORS] = first, strides[TENSORS];
-    locate(o, kept_loops, record, base);
+    uint base[TENSORS] = first, left = o;
+    for (uint d = 0; d < kept_loops; d++) locate(load_loop(record + d * LOOP_WORDS), d + 1u == kept_loops, left, base);
     uint reduced = record + kept_loops * LOOP_WORDS;
-    if (PLAIN)
-        for (uint t = 1; t <= INPUTS; t++) strides[t] = reduced_loops > 0u ? words[reduced + 3u + t] : 0u;
+    Loop loop_0, loop_1;
+    if (reduced_loops > 0u) loop_0 = load_loop(reduced);
+    if (!PLAIN) loop_1 = load_loop(reduced + LOOP_WORDS);
 
     precise VALUE total = VALUE(KIND == MAXIMUM ? -TUFF_INFINITY : 0.0), lost = VALUE(0.0);
     uint r = p * along_reduced;
@@ -158,10 +173,14 @@ void main() {
         uint stop = min(terms, r + 8u * step);
         for (; r < stop; r += step) {
             uint at[TENSORS] = base;
+            left = r;
             if (PLAIN) {
-                for (uint t = 1; t <= INPUTS; t++) at[t] += r * strides[t];
+                if (reduced_loops > 0u) locate(loop_0, true, left, at);
             } else {
-                locate(r, reduced_loops, reduced, at);
+                locate(loop_0, false, left, at);
+                locate(loop_1, reduced_loops == 2u, left, at);
+                for (uint d = 2u; d < reduced_loops; d++)
+                    locate(load_loop(reduced + d * LOOP_WORDS), d + 1u == reduced_loops, left, at);
             }
             block = combine(block, term(at));
         }
