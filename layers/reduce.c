@@ -149,13 +149,15 @@ static uint64_t slowest_stride(const loops *loops, uint32_t t) {
 
 /* A tensor too large for one binding: the half of its slowest axis, twice. */
 static tuff_result run_halves(const reduction *r, uint32_t t) {
-    bool along_kept = slowest_stride(&r->kept, t) >= slowest_stride(&r->reduced, t);
+    uint64_t outputs = loops_count(&r->kept);
+    /* two halves of the terms leave two partial results for each output: those must be bindable, too */
+    bool along_kept = slowest_stride(&r->kept, t) >= slowest_stride(&r->reduced, t)
+                      || (outputs > 1 && 2 * outputs > bindable_elements(r->lowering));
     reduction half = *r;
     loops *loops = along_kept ? &half.kept : &half.reduced;
     uint32_t d = slowest(loops);
     uint64_t size = loops->sizes[d], lower = (size / 2 + 3) & ~UINT64_C(3);
     if (lower >= size) lower = size / 2;
-    uint64_t outputs = loops_count(&r->kept);
     view partial = { 0 };
     if (!along_kept) {
         TRY(lowering_scratch(r->lowering, 2 * outputs, "partial", &partial));
