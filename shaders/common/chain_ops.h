@@ -8,49 +8,49 @@
 #ifndef TUFF_CHAIN_OPS_H
 #define TUFF_CHAIN_OPS_H
 
-#define CHAIN_MAX_STEPS 24
+#define CHAIN_MAX_STEPS     24
 #define CHAIN_MAX_CONSTANTS 16
-#define CHAIN_MAX_BUFFERS 6 /* inputs and outputs of a pointwise kernel together */
-#define CHAIN_CONSTANT 16
-#define CHAIN_INDEX 48
-#define CHAIN_STEP 64
+#define CHAIN_MAX_BUFFERS   6 /* inputs and outputs of a pointwise kernel together */
+#define CHAIN_CONSTANT      16
+#define CHAIN_INDEX         48
+#define CHAIN_STEP          64
 
-#define CHAIN_NONE 0
-#define CHAIN_COPY 1 /* a, any type */
-#define CHAIN_ADD 2
-#define CHAIN_SUB 3
-#define CHAIN_MUL 4
-#define CHAIN_DIV 5
-#define CHAIN_FMA 6 /* a * b + c */
-#define CHAIN_MAX 7
-#define CHAIN_MIN 8
-#define CHAIN_NEG 9
-#define CHAIN_ABS 10
-#define CHAIN_SIGN 11 /* -1, 0, 1 */
-#define CHAIN_SQUARE 12
-#define CHAIN_SQRT 13
-#define CHAIN_RSQRT 14
-#define CHAIN_EXP 15
-#define CHAIN_LOG 16
-#define CHAIN_TANH 17
-#define CHAIN_SIGMOID 18
-#define CHAIN_ERF 19
-#define CHAIN_RELU 20
-#define CHAIN_LEAKY_RELU 21 /* a > 0 ? a : a * b */
-#define CHAIN_GELU 22
-#define CHAIN_GELU_GRAD 23 /* derivative at a */
-#define CHAIN_GELU_TANH 24
+#define CHAIN_NONE           0
+#define CHAIN_COPY           1 /* a, any type */
+#define CHAIN_ADD            2
+#define CHAIN_SUB            3
+#define CHAIN_MUL            4
+#define CHAIN_DIV            5
+#define CHAIN_FMA            6 /* a * b + c */
+#define CHAIN_MAX            7
+#define CHAIN_MIN            8
+#define CHAIN_NEG            9
+#define CHAIN_ABS            10
+#define CHAIN_SIGN           11 /* -1, 0, 1 */
+#define CHAIN_SQUARE         12
+#define CHAIN_SQRT           13
+#define CHAIN_RSQRT          14
+#define CHAIN_EXP            15
+#define CHAIN_LOG            16
+#define CHAIN_TANH           17
+#define CHAIN_SIGMOID        18
+#define CHAIN_ERF            19
+#define CHAIN_RELU           20
+#define CHAIN_LEAKY_RELU     21 /* a > 0 ? a : a * b */
+#define CHAIN_GELU           22
+#define CHAIN_GELU_GRAD      23 /* derivative at a */
+#define CHAIN_GELU_TANH      24
 #define CHAIN_GELU_TANH_GRAD 25
-#define CHAIN_SILU 26
-#define CHAIN_SILU_GRAD 27
-#define CHAIN_GT 28 /* a > b ? 1 : 0 */
-#define CHAIN_GE 29
-#define CHAIN_EQ 30
-#define CHAIN_SELECT 31 /* a != 0 ? b : c */
-#define CHAIN_INT_EQ 32 /* int a == int b ? 1 : 0 (float result) */
-#define CHAIN_INT_TO_FLOAT 33
-#define CHAIN_FLOAT_TO_INT 34 /* truncates; int result */
-#define CHAIN_DROPOUT 35 /* a: element index (int), b: p, c: stream (int): 0 or 1 / (1 - p) */
-#define CHAIN_RECIPROCAL 36
+#define CHAIN_SILU           26
+#define CHAIN_SILU_GRAD      27
+#define CHAIN_GT             28 /* a > b ? 1 : 0 */
+#define CHAIN_GE             29
+#define CHAIN_EQ             30
+#define CHAIN_SELECT         31 /* a != 0 ? b : c */
+#define CHAIN_INT_EQ         32 /* int a == int b ? 1 : 0 (float result) */
+#define CHAIN_INT_TO_FLOAT   33
+#define CHAIN_FLOAT_TO_INT   34 /* truncates; int result */
+#define CHAIN_DROPOUT        35 /* a: element index (int), b: p, c: stream (int): 0 or 1 / (1 - p) */
+#define CHAIN_RECIPROCAL     36
 
 #endif
