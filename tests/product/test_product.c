@@ -1,0 +1,358 @@
+/* Products with each variant forced, split and in slices: sizes of no tile, every way of reading (vec4 along each axis
+ * and one by one), batches that broadcast over more axes than a kernel knows, images in any order, and epilogues. */
+#include "layers/variants.h"
+#include "support.h"
+#include "tests/reference/reference.h"
+#include <tuff/layers.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OK(call) check_ok(call, #call)
+static void check_ok(tuff_result result, const char *call) {
+    if (result != TUFF_OK) fail_msg("%s: %s: %s", call, tuff_result_name(result), tuff_last_message());
+}
+
+/* In [-1, 1), a multiple of 2^-11: exact in float32. */
+static double number(int64_t i, uint32_t seed) {
+    uint32_t h = ((uint32_t)i + seed * 7919u) * 2654435761u;
+    h ^= h >> 15;
+    h *= 2246822519u;
+    h ^= h >> 13;
+    return (double)(h >> 20) / 2048 - 1;
+}
+
+static ref *filled(tuff_shape shape, uint32_t seed) {
+    ref *x = ref_new(shape);
+    for (int64_t i = 0; i < x->count; i++) x->v[i] = number(i, seed), x->abs[i] = fabs(x->v[i]);
+    return x;
+}
+
+static float *as_floats(const ref *x) {
+    float *floats = malloc((size_t)x->count * sizeof *floats);
+    for (int64_t i = 0; i < x->count; i++) floats[i] = (float)x->v[i];
+    return floats;
+}
+
+/* ---- one program with many outputs, each with what it should be ---- */
+
+enum { MAX_CHECKS = 64, MAX_LEAVES = 160 };
+
+typedef struct bench_of_checks {
+    tuff_device *device;
+    tuff_model *model;
+    tuff_graph *graph;
+    tuff_tensor *outputs[MAX_CHECKS];
+    ref *expected[MAX_CHECKS];
+    char names[MAX_CHECKS][160];
+    uint32_t count;
+    tuff_tensor *leaves[MAX_LEAVES];
+    ref *values[MAX_LEAVES];
+    uint32_t leaf_count;
+} checks;
+
+static void begin(checks *c, const char *force) {
+    memset(c, 0, sizeof *c);
+    c->device = test_device_open(&(tuff_device_desc){ .force = force });
+    c->model = tuff_model_create(c->device, NULL);
+    c->graph = tuff_graph_create(c->model);
+    assert_non_null(c->graph);
+}
+
+static tuff_tensor *leaf(checks *c, ref *value) {
+    char name[32];
+    snprintf(name, sizeof name, "leaf%u", c->leaf_count);
+    assert_true(c->leaf_count < MAX_LEAVES);
+    c->values[c->leaf_count] = value;
+    return c->leaves[c->leaf_count++] = tuff_input(c->graph, name, TUFF_F32, value->shape);
+}
+
+static void expect(checks *c, tuff_tensor *output, ref *expected, const char *name) {
+    if (!output) fail_msg("%s: %s", name, tuff_graph_message(c->graph));
+    assert_true(c->count < MAX_CHECKS);
+    snprintf(c->names[c->count], sizeof c->names[0], "%s", name);
+    c->outputs[c->count] = output;
+    c->expected[c->count++] = expected;
+}
+
+static void compare(const ref *expected, const float *floats, const char *name, const char *force) {
+    for (int64_t i = 0; i < expected->count; i++) {
+        double error = fabs(floats[i] - expected->v[i]), tolerance = ref_tolerance(expected, i);
+        if (!(error <= tolerance))
+            fail_msg("%s with %s: element %lld is %g, should be %g; off by %g of %g", name, force, (long long)i,
+                     (double)floats[i], expected->v[i], error, tolerance);
+    }
+}
+
+static void finish(checks *c, const char *force) {
+    tuff_program *program = NULL;
+    OK(tuff_compile(c->graph, &(tuff_program_desc){ .outputs = c->outputs, .output_count = c->count, .evaluate = true },
+                    &program));
+    for (uint32_t i = 0; i < c->leaf_count; i++) {
+        float *floats = as_floats(c->values[i]);
+        OK(tuff_write(program, c->leaves[i], floats, (size_t)c->values[i]->count * sizeof *floats));
+        free(floats);
+    }
+    OK(tuff_run(program));
+    for (uint32_t i = 0; i < c->count; i++) {
+        size_t bytes = (size_t)c->expected[i]->count * sizeof(float);
+        float *floats = malloc(bytes);
+        OK(tuff_read(program, c->outputs[i], floats, bytes));
+        compare(c->expected[i], floats, c->names[i], force);
+        free(floats);
+        ref_free(c->expected[i]);
+    }
+    for (uint32_t i = 0; i < c->leaf_count; i++) ref_free(c->values[i]);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c->graph);
+    tuff_model_destroy(c->model);
+    tuff_device_close(c->device);
+}
+
+/* ---- matrix products ---- */
+
+static void add_matmul(checks *c, tuff_shape a, tuff_shape b, bool ta, bool tb) {
+    ref *x = filled(a, 2 * c->count + 1), *y = filled(b, 2 * c->count + 2);
+    char name[160];
+    snprintf(name, sizeof name, "matmul %lldx%lld%s by %lldx%lld%s", (long long)a.sizes[a.rank - 2],
+             (long long)a.sizes[a.rank - 1], ta ? "^T" : "", (long long)b.sizes[b.rank - 2],
+             (long long)b.sizes[b.rank - 1], tb ? "^T" : "");
+    tuff_tensor *product = tuff_matmul(leaf(c, x), leaf(c, y), &(tuff_matmul_desc){ ta, tb });
+    expect(c, product, ref_matmul(x, y, ta, tb), name);
+}
+
+static void add_matmuls(checks *c) {
+    static const int64_t sizes[][3] = { { 1, 1, 1 },    { 1, 40, 12 },   { 33, 1, 7 },
+                                        { 17, 68, 36 }, { 67, 131, 29 }, { 12, 20, 100 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int t = 0; t < 4; t++) {
+            int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+            add_matmul(c, t & 1 ? TUFF_SHAPE(k, m) : TUFF_SHAPE(m, k), t & 2 ? TUFF_SHAPE(n, k) : TUFF_SHAPE(k, n),
+                       t & 1, t & 2);
+        }
+    add_matmul(c, TUFF_SHAPE(3, 5, 8), TUFF_SHAPE(8, 12), false, false);
+    add_matmul(c, TUFF_SHAPE(5, 8), TUFF_SHAPE(2, 3, 8, 12), false, false);
+    add_matmul(c, TUFF_SHAPE(2, 1, 5, 7), TUFF_SHAPE(1, 3, 7, 6), false, false);
+    add_matmul(c, TUFF_SHAPE(2, 1, 2, 1, 2, 1, 5, 4), TUFF_SHAPE(1, 2, 1, 3, 1, 2, 4, 8), false, false);
+    add_matmul(c, TUFF_SHAPE(2, 1, 2, 1, 3, 4, 5), TUFF_SHAPE(1, 2, 1, 2, 3, 4, 3), true, false);
+}
+
+/* Operands that are views: transposed, and rows of a larger matrix. */
+static void add_views(checks *c) {
+    ref *x = filled(TUFF_SHAPE(12, 3, 8), 91), *y = filled(TUFF_SHAPE(8, 3, 20), 92);
+    ref *xt = ref_transpose(x, 0, 1), *yt = ref_transpose(y, 0, 1);
+    tuff_tensor *product = tuff_matmul(tuff_transpose(leaf(c, x), 0, 1), tuff_transpose(leaf(c, y), 0, 1), NULL);
+    expect(c, product, ref_matmul(xt, yt, false, false), "matmul of heads");
+    ref_free(xt);
+    ref_free(yt);
+}
+
+/* ---- epilogues ---- */
+
+/* Its error is measured against the sum's terms, not against what is left of them. */
+static ref *clipped(const ref *x, double slope) {
+    ref *y = ref_copy(x);
+    for (int64_t i = 0; i < y->count; i++)
+        if (y->v[i] < 0) y->v[i] *= slope;
+    return y;
+}
+
+static ref *pointwise(const ref *a, const ref *b, ref_arithmetic arithmetic) {
+    return ref_binary(arithmetic, a, b);
+}
+
+static void add_epilogues(checks *c) {
+    static const int64_t sizes[][3] = { { 17, 36, 20 }, { 5, 7, 9 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
+        ref *x = filled(TUFF_SHAPE(m, k), 51), *y = filled(TUFF_SHAPE(k, n), 52), *bias = filled(TUFF_SHAPE(n), 53);
+        ref *other = filled(TUFF_SHAPE(m, n), 54), *turned = ref_transpose(other, 0, 1);
+        ref *product = ref_matmul(x, y, false, false), *biased = pointwise(product, bias, REF_ADD);
+        ref *scaled = pointwise(biased, other, REF_MUL);
+        tuff_tensor *tx = leaf(c, x), *ty = leaf(c, y), *tb = leaf(c, bias), *to = leaf(c, other),
+                    *tt = leaf(c, turned);
+        expect(c, tuff_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb)), clipped(biased, 0), "bias, relu");
+        expect(c, tuff_leaky_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb), 0.1f), clipped(biased, 0.1f),
+               "bias, leaky relu");
+        expect(c, tuff_scale(tuff_matmul(tx, ty, NULL), 0.5f, -0.25f), ref_unary(REF_SCALE, product, 0.5, -0.25),
+               "scale");
+        expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), to), ref_copy(scaled), "bias, times a matrix");
+        expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), tuff_transpose(tt, 0, 1)), scaled,
+               "bias, times a transposed matrix");
+        expect(c, tuff_sub(to, tuff_matmul(tx, ty, NULL)), pointwise(other, product, REF_SUB),
+               "subtracted from a matrix");
+        ref_free(product);
+        ref_free(biased);
+    }
+}
+
+/* ---- convolution: y, and the gradients of sum(y r) ---- */
+
+typedef struct conv_case {
+    int64_t n, c, h, w, out;
+    ref_window window;
+    int64_t groups;
+    bool last; /* x lies channels-last */
+} conv_case;
+
+static void add_conv(checks *c, const conv_case *s, int index) {
+    int64_t in = s->c / s->groups;
+    ref *last = filled(TUFF_SHAPE(s->n, s->h, s->w, s->c), 10 + (uint32_t)index), *half = ref_transpose(last, 2, 3);
+    ref *x = ref_transpose(half, 1, 2);
+    tuff_tensor *tx = s->last ? tuff_transpose(tuff_transpose(leaf(c, last), 2, 3), 1, 2) : leaf(c, x);
+    char name[32], text[160];
+    snprintf(name, sizeof name, "conv%d", index);
+    tuff_tensor *ty = tuff_conv2d(tx, &(tuff_conv2d_desc){
+                                          .name = name,
+                                          .channels = s->out,
+                                          .kernel = { s->window.kernel[0], s->window.kernel[1] },
+                                          .stride = { s->window.stride[0], s->window.stride[1] },
+                                          .padding = { s->window.padding[0], s->window.padding[1] },
+                                          .dilation = { s->window.dilation[0], s->window.dilation[1] },
+                                          .groups = s->groups,
+                                      });
+    if (!ty) fail_msg("%s: %s", name, tuff_graph_message(c->graph));
+    tuff_shape weight_shape = TUFF_SHAPE(s->out, in, s->window.kernel[0], s->window.kernel[1]);
+    ref *w = filled(weight_shape, 30 + (uint32_t)index), *b = filled(TUFF_SHAPE(s->out), 31 + (uint32_t)index);
+    ref *r = filled(tuff_tensor_shape(ty), 32 + (uint32_t)index);
+    float *floats = as_floats(w);
+    snprintf(text, sizeof text, "%s.weight", name);
+    OK(tuff_model_write(c->model, text, floats, (size_t)w->count * sizeof *floats));
+    free(floats);
+    floats = as_floats(b);
+    snprintf(text, sizeof text, "%s.bias", name);
+    OK(tuff_model_write(c->model, text, floats, (size_t)b->count * sizeof *floats));
+    free(floats);
+
+    snprintf(text, sizeof text, "%s.weight", name);
+    tuff_tensor *tw = tuff_parameter(c->graph, text, weight_shape, NULL), *gradients[2];
+    tuff_tensor *loss = tuff_sum(tuff_mul(ty, leaf(c, r)), NULL);
+    OK(tuff_gradients(loss, (tuff_tensor *[]){ tx, tw }, 2, gradients));
+    ref *gx = ref_new(x->shape), *gw = ref_new(w->shape);
+    ref_conv2d_grad(x, w, &s->window, s->groups, r, gx, gw, NULL);
+    snprintf(text, sizeof text, "%s, output", name);
+    expect(c, tuff_relu(ty), ref_conv2d(x, w, b, &s->window, s->groups), text);
+    ref *y = c->expected[c->count - 1];
+    c->expected[c->count - 1] = clipped(y, 0);
+    snprintf(text, sizeof text, "%s, gradient of x", name);
+    expect(c, gradients[0], gx, text);
+    snprintf(text, sizeof text, "%s, gradient of the weights", name);
+    expect(c, gradients[1], gw, text);
+    ref_free(y);
+    ref_free(half);
+    ref_free(w);
+    ref_free(b);
+    if (s->last)
+        ref_free(x);
+    else
+        ref_free(last);
+}
+
+static void add_convs(checks *c) {
+    static const conv_case cases[] = {
+        { 1, 1, 1, 1, 1, { { 1, 1 }, { 1, 1 }, { 0, 0 }, { 1, 1 } }, 1, false },
+        { 2, 4, 7, 9, 8, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 1, true },
+        { 2, 4, 7, 9, 8, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 1, false },
+        { 3, 3, 8, 7, 5, { { 3, 2 }, { 2, 1 }, { 1, 0 }, { 1, 2 } }, 1, false },
+        { 2, 8, 11, 10, 12, { { 3, 3 }, { 2, 2 }, { 2, 2 }, { 2, 2 } }, 2, true },
+        { 2, 6, 9, 9, 6, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 6, true },
+        { 1, 16, 6, 5, 36, { { 5, 3 }, { 3, 2 }, { 2, 1 }, { 1, 1 } }, 1, true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], (int)i);
+}
+
+/* ---- the tests ---- */
+
+static void test_forced(void **state) {
+    const char *force = *state;
+    checks c;
+    begin(&c, force);
+    add_matmuls(&c);
+    add_views(&c);
+    add_epilogues(&c);
+    finish(&c, force);
+    begin(&c, force);
+    add_convs(&c);
+    finish(&c, force);
+}
+
+/* A bias and an activation cost no kernel of their own. */
+static void test_epilogue_is_fused(void **state) {
+    (void)state;
+    checks c;
+    begin(&c, "product=row8");
+    tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(2, 4, 8, 8));
+    x = tuff_relu(tuff_conv2d(x, &(tuff_conv2d_desc){ .name = "conv", .channels = 8, .kernel = { 3, 3 } }));
+    tuff_tensor *y = tuff_sum(x, NULL);
+    tuff_program *program = NULL;
+    OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true }, &program));
+    tuff_program_info info;
+    tuff_program_get_info(program, &info);
+    assert_int_equal(info.dispatches, 2); /* the convolution with its epilogue, the sum */
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+}
+
+static void test_choice(void **state) {
+    (void)state;
+    const product_variant *variant;
+    tuff_device *device = test_device_open(&(tuff_device_desc){ .force = "product=tile" });
+    OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
+    assert_string_equal(variant->name, "tile64");
+    tuff_device_close(device);
+    device = test_device_open(&(tuff_device_desc){ .force = "product=row" });
+    if (product_variant_choose(device, 16, 16, 16, 1, &variant) == TUFF_OK) {
+        assert_string_equal(variant->name, "row8");
+        OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
+        assert_string_equal(variant->name, "row32");
+    }
+    tuff_device_close(device);
+    device = test_device_open(&(tuff_device_desc){ .force = "product=diagonal" });
+    assert_int_equal(product_variant_choose(device, 16, 16, 16, 1, &variant), TUFF_ERROR_ARGUMENT);
+    assert_non_null(strstr(tuff_last_message(), "diagonal"));
+    tuff_device_close(device);
+}
+
+/* Parts cover k, and none is empty. */
+static void test_split(void **state) {
+    (void)state;
+    for (int forced = 0; forced < 2; forced++) {
+        tuff_device *device = test_device_open(&(tuff_device_desc){ .force = forced ? "split" : "staging" });
+        uint32_t count;
+        const product_variant *variants = product_variants(&count);
+        for (uint32_t v = 0; v < count; v++)
+            for (uint32_t k = 1; k < 70000; k = k * 3 / 2 + 1) {
+                uint32_t part, parts = product_split(device, &variants[v], 9, 32, k, 1, &part);
+                assert_true(parts >= 1 && part >= 1);
+                assert_true((uint64_t)parts * part >= k);
+                assert_true((uint64_t)(parts - 1) * part < k);
+                if (parts > 1) assert_int_equal(part % 4, 0);
+                if (forced && k > 12) assert_true(parts > 1);
+            }
+        tuff_device_close(device);
+    }
+}
+
+int main(void) {
+    static const char *const forces[] = { "product=row8", "product=row16,wide=0", "product=row32,split", "product=tile",
+                                          "product=tile,split,slice=4096" };
+    enum { FORCES = sizeof forces / sizeof *forces };
+    struct CMUnitTest tests[FORCES + 3];
+    static char names[FORCES][64];
+    for (size_t i = 0; i < FORCES; i++) {
+        snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
+        tests[i] = (struct CMUnitTest){ names[i], test_forced, NULL, NULL, (void *)(uintptr_t)forces[i] };
+    }
+    tests[FORCES] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
+    tests[FORCES + 1] = (struct CMUnitTest)cmocka_unit_test(test_choice);
+    tests[FORCES + 2] = (struct CMUnitTest)cmocka_unit_test(test_split);
+    return cmocka_run_group_tests_name("product", tests, NULL, NULL);
+}
