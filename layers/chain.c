@@ -130,6 +130,8 @@ static bool fits_wide(const pointwise_call *p, const uint32_t *first, const uint
 }
 
 static enum kernel_id choose_kernel(const chain *chain, bool wide) {
+    if (chain->output_count > 1 && chain->step_count <= SHORT_STEPS)
+        return wide ? KERNEL_POINTWISE_TWO_SHORT_WIDE : KERNEL_POINTWISE_TWO_SHORT;
     if (chain->output_count > 1) return wide ? KERNEL_POINTWISE_TWO_WIDE : KERNEL_POINTWISE_TWO;
     if (chain->step_count <= SHORT_STEPS) return wide ? KERNEL_POINTWISE_SHORT_WIDE : KERNEL_POINTWISE_SHORT;
     return wide ? KERNEL_POINTWISE_WIDE : KERNEL_POINTWISE;

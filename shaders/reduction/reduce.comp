@@ -133,7 +133,9 @@ VALUE term(uint at[TENSORS]) {
     FETCH(3, b4)
     FETCH(4, b5)
 #if WIDTH == 4
-    return VALUE(run(value, 0), run(value, 1), run(value, 2), run(value, 3));
+    VALUE results; // a loop: drivers unroll it after they have folded the chain, and so compile it once
+    for (uint c = 0; c < 4u; c++) results[c] = run(value, c);
+    return results;
 #else
     return run(value, 0);
 #endif
