@@ -34,9 +34,9 @@ static uint32_t to_bits(float value) {
     return bits;
 }
 
-static const operator *row_named(const char *name) {
+static const operator* row_named(const char *name) {
     uint32_t count;
-    const operator *const *rows = operator_table(&count);
+    const operator* const * rows = operator_table(&count);
     for (uint32_t i = 0; i < count; i++)
         if (!strcmp(rows[i]->name, name)) return rows[i];
     fail_msg("there is no row '%s'", name);
@@ -69,6 +69,7 @@ static void sweep(float *x, int count, float low, float high) {
     for (int i = 0; i < count; i++) {
         int32_t place = first + (int32_t)(((int64_t)last - first) * i / (count - 1));
         x[i] = from_bits((uint32_t)(place < 0 ? INT32_MIN - place : place));
+        if (fabsf(x[i]) < 1e-30f) x[i] = 0; /* drivers differ in what they flush down there */
     }
 }
 
@@ -78,33 +79,51 @@ static double unit_of(double value) {
     return ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
 }
 
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
-static double gelu(double x) { return 0.5 * x * erfc(-x * sqrt(0.5)); }
-static double silu(double x) { return x / (1 + exp(-x)); }
-static double reciprocal_sqrt(double x) { return 1 / sqrt(x); }
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+static double gelu(double x) {
+    return 0.5 * x * erfc(-x * sqrt(0.5));
+}
+static double silu(double x) {
+    return x / (1 + exp(-x));
+}
+static double reciprocal_sqrt(double x) {
+    return 1 / sqrt(x);
+}
 
 typedef struct trial {
     const char *row;
     double (*want)(double);
     float low, high;
-    double units; /* in the last place */
-    uint32_t bits; /* a hash of all results: the same on every driver that rounds divisions correctly */
+    double units;  /* in the last place */
+    uint32_t bits; /* a hash of all results */
 } trial;
 
 static const trial trials[] = {
-    { "exp", exp, -104, 89, 1.2, 0 },        { "exp", exp, -1, 1, 1.2, 0 },
-    { "exp", exp, 80, 88.7228317f, 1.2, 0 }, { "log", log, 1.2e-38f, 3.4e38f, 1.2, 0 },
-    { "log", log, 0.5f, 2, 1.2, 0 },         { "log", log, 0.999f, 1.001f, 1.2, 0 },
-    { "tanh", tanh, -12, 12, 2, 0 },         { "tanh", tanh, 1e-30f, 1, 2, 0 },
-    { "sigmoid", sigmoid, -87, 20, 2.5, 0 }, { "sigmoid", sigmoid, -1, 1, 2, 0 },
-    { "erf", erf, -5, 5, 1.5, 0 },           { "erf", erf, 1e-30f, 1, 1.5, 0 },
-    { "gelu", gelu, -1, 10, 4, 0 },          { "gelu", gelu, -9, -1, 400, 0 },
-    { "silu", silu, -80, 80, 4, 0 },         { "sqrt", sqrt, 1.2e-38f, 3.4e38f, 0.5, 0 },
-    { "rsqrt", reciprocal_sqrt, 1.2e-38f, 3.4e38f, 1.5, 0 },
+    { "exp", exp, -104, 89, 1.2, 0xc4f14eb5 },
+    { "exp", exp, -1, 1, 1.2, 0xeb449e1a },
+    { "exp", exp, 80, 88.7228317f, 1.2, 0xa4a9ab8c },
+    { "log", log, 1e-30f, 3.4e38f, 1.2, 0xf42e2c8b },
+    { "log", log, 0.5f, 2, 1.2, 0xeef13177 },
+    { "log", log, 0.999f, 1.001f, 1.2, 0xf970efc8 },
+    { "tanh", tanh, -12, 12, 2, 0x0a33a869 },
+    { "tanh", tanh, 1e-30f, 1, 2, 0xd012aa9a },
+    { "sigmoid", sigmoid, -87, 20, 2.5, 0xcb5f402e },
+    { "sigmoid", sigmoid, -1, 1, 2, 0x4525b0a2 },
+    { "erf", erf, -5, 5, 1.5, 0x77b1db35 },
+    { "erf", erf, 1e-30f, 1, 1.5, 0xe85e0abb },
+    { "gelu", gelu, -1, 10, 4, 0x752b9f48 },
+    { "gelu", gelu, -9, -1, 400, 0xcc6c7381 },
+    { "silu", silu, -80, 80, 4, 0x4934c875 },
+    { "sqrt", sqrt, 1e-30f, 3.4e38f, 0.5, 0xbd8b1f82 },
+    { "rsqrt", reciprocal_sqrt, 1e-30f, 3.4e38f, 1.5, 0x3a4b5624 },
 };
 
 static void test_accuracy(void **state) {
     (void)state;
+    /* where divisions and roots are correctly rounded, all drivers agree to the bit */
+    bool rounds = tuff_device_get_info(device)->type == TUFF_DEVICE_CPU;
     float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
     for (size_t t = 0; t < sizeof trials / sizeof *trials; t++) {
         const trial *trial = &trials[t];
@@ -128,7 +147,7 @@ static void test_accuracy(void **state) {
         if (!(worst <= trial->units))
             fail_msg("%s(%.9g) is %.9g, should be %.9g: %.2f units in the last place", trial->row, x[at], y[at],
                      trial->want(x[at]), worst);
-        if (trial->bits && hash != trial->bits) fail_msg("%s has other bits than elsewhere", trial->row);
+        if (rounds && hash != trial->bits) fail_msg("%s has other bits than elsewhere", trial->row);
     }
     free(x);
     free(y);
@@ -141,16 +160,36 @@ static void test_edges(void **state) {
         const char *row;
         float x, y;
     } edges[] = {
-        { "exp", INFINITY, INFINITY },    { "exp", -INFINITY, 0 },   { "exp", NAN, NAN },
-        { "exp", 0, 1 },                  { "exp", 1000, INFINITY }, { "exp", -1000, 0 },
-        { "log", 0, -INFINITY },          { "log", -1, NAN },        { "log", INFINITY, INFINITY },
-        { "log", NAN, NAN },              { "log", 1, 0 },           { "tanh", INFINITY, 1 },
-        { "tanh", -INFINITY, -1 },        { "tanh", NAN, NAN },      { "tanh", 1e-5f, 1e-5f },
-        { "sigmoid", INFINITY, 1 },       { "sigmoid", -INFINITY, 0 }, { "sigmoid", NAN, NAN },
-        { "sigmoid", 0, 0.5f },           { "erf", INFINITY, 1 },    { "erf", -INFINITY, -1 },
-        { "erf", NAN, NAN },              { "relu", NAN, NAN },      { "relu", -1, 0 },
-        { "relu", INFINITY, INFINITY },   { "sign", -3, -1 },        { "sign", 0, 0 },
-        { "abs", -INFINITY, INFINITY },   { "sqrt", 0, 0 },          { "sqrt", 4, 2 },
+        { "exp", INFINITY, INFINITY },
+        { "exp", -INFINITY, 0 },
+        { "exp", NAN, NAN },
+        { "exp", 0, 1 },
+        { "exp", 1000, INFINITY },
+        { "exp", -1000, 0 },
+        { "log", 0, -INFINITY },
+        { "log", -1, NAN },
+        { "log", INFINITY, INFINITY },
+        { "log", NAN, NAN },
+        { "log", 1, 0 },
+        { "tanh", INFINITY, 1 },
+        { "tanh", -INFINITY, -1 },
+        { "tanh", NAN, NAN },
+        { "tanh", 1e-5f, 1e-5f },
+        { "sigmoid", INFINITY, 1 },
+        { "sigmoid", -INFINITY, 0 },
+        { "sigmoid", NAN, NAN },
+        { "sigmoid", 0, 0.5f },
+        { "erf", INFINITY, 1 },
+        { "erf", -INFINITY, -1 },
+        { "erf", NAN, NAN },
+        { "relu", NAN, NAN },
+        { "relu", -1, 0 },
+        { "relu", INFINITY, INFINITY },
+        { "sign", -3, -1 },
+        { "sign", 0, 0 },
+        { "abs", -INFINITY, INFINITY },
+        { "sqrt", 0, 0 },
+        { "sqrt", 4, 2 },
     };
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
         float y;
