@@ -94,8 +94,8 @@ void report_log(void *sample, tuff_log_level level, const char *message) {
 
 void report_device(progress *progress, const tuff_device_info *info) {
     if (info->type == TUFF_DEVICE_CPU) {
-        progress_note(progress, "no GPU is used: this runs on the CPU through the driver %s, %s", info->driver,
-                      info->driver_info);
+        progress_note(progress, "no GPU is used: this runs on the CPU through the driver %s%s%s", info->driver,
+                      info->driver_info[0] != '\0' ? ", " : "", info->driver_info);
     } else {
         progress_note(progress, "%s (%s %s)", info->name, info->driver, info->driver_info);
     }

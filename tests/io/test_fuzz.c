@@ -79,7 +79,7 @@ static void damaged_safetensors(void **state) {
         tuff_safetensors_close(file);
     }
     print_message("4000 damaged safetensors files, %d still valid (%u)\n", accepted, sum);
-    assert_in_range(accepted, 1, 3999);
+    assert_true(accepted > 0 && accepted < 4000);
     free(bytes);
     free(copy);
 }

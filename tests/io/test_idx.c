@@ -61,7 +61,7 @@ static void reads_the_sample_digits(void **state) {
     assert_int_equal(images.shape.sizes[0], 2000);
     assert_int_equal(images.shape.sizes[1], 28);
     assert_int_equal(labels.shape.sizes[0], 2000);
-    for (int i = 0; i < 2000; i++) assert_in_range(labels.data[i], 0, 9);
+    for (int i = 0; i < 2000; i++) assert_true(labels.data[i] <= 9);
     tuff_idx_free(&images);
     tuff_idx_free(&labels);
 }

@@ -63,11 +63,11 @@ static void run(const char *name, const float *a, const float *b, float *y, int 
 
 /* Floats from low to high, evenly among all that there are. */
 static void sweep(float *x, int count, float low, float high) {
-    int32_t first = (int32_t)to_bits(low), last = (int32_t)to_bits(high);
+    int64_t first = (int32_t)to_bits(low), last = (int32_t)to_bits(high);
     if (first < 0) first = INT32_MIN - first; /* in the order of their values */
     if (last < 0) last = INT32_MIN - last;
     for (int i = 0; i < count; i++) {
-        int32_t place = first + (int32_t)(((int64_t)last - first) * i / (count - 1));
+        int64_t place = first + (last - first) * i / (count - 1);
         x[i] = from_bits((uint32_t)(place < 0 ? INT32_MIN - place : place));
         if (fabsf(x[i]) < 1e-30f) x[i] = 0; /* drivers differ in what they flush down there */
     }
