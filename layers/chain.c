@@ -88,7 +88,7 @@ uint32_t groups_for(kernel_call *call, uint64_t count) {
 /* ---- the pointwise kernel ------------------------------------------------------------------------ */
 
 /* Shared with the shader. A call has one or two outputs; a chain with more is run in several calls. */
-enum { BUFFERS = CHAIN_MAX_BUFFERS, INDEX = BUFFERS, TENSORS = BUFFERS + 1, OUTPUTS_AT_ONCE = 2, SHORT_STEPS = 6 };
+enum { BUFFERS = CHAIN_MAX_BUFFERS, INDEX = BUFFERS, TENSORS = BUFFERS + 1, OUTPUTS_AT_ONCE = 2 };
 enum { RECORD_BINDING = BUFFERS, STEP_BINDING = BUFFERS + 1 };
 
 /* Outputs first, then inputs, as the kernel binds them. */
@@ -130,10 +130,7 @@ static bool fits_wide(const pointwise_call *p, const uint32_t *first, const uint
 }
 
 static enum kernel_id choose_kernel(const chain *chain, bool wide) {
-    if (chain->output_count > 1 && chain->step_count <= SHORT_STEPS)
-        return wide ? KERNEL_POINTWISE_TWO_SHORT_WIDE : KERNEL_POINTWISE_TWO_SHORT;
     if (chain->output_count > 1) return wide ? KERNEL_POINTWISE_TWO_WIDE : KERNEL_POINTWISE_TWO;
-    if (chain->step_count <= SHORT_STEPS) return wide ? KERNEL_POINTWISE_SHORT_WIDE : KERNEL_POINTWISE_SHORT;
     return wide ? KERNEL_POINTWISE_WIDE : KERNEL_POINTWISE;
 }
 

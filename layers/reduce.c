@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Shared with the shader: the output, then inputs. */
-enum { TENSORS = 6, INPUTS = TENSORS - 1, RECORD_BINDING = TENSORS, SHORT_STEPS = 6, GROUP_SIZE = 256 };
+enum { TENSORS = 6, INPUTS = TENSORS - 1, RECORD_BINDING = TENSORS, GROUP_SIZE = 256 };
 
 typedef struct reduction {
     lowering *lowering;
@@ -93,9 +93,8 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
     return p;
 }
 
-static enum kernel_id choose_kernel(const pass *p, uint32_t steps) {
+static enum kernel_id choose_kernel(const pass *p) {
     if (p->group) return p->wide ? KERNEL_REDUCE_GROUP_WIDE : KERNEL_REDUCE_GROUP;
-    if (steps <= SHORT_STEPS) return p->wide ? KERNEL_REDUCE_SHORT_WIDE : KERNEL_REDUCE_SHORT;
     return p->wide ? KERNEL_REDUCE_WIDE : KERNEL_REDUCE;
 }
 
@@ -212,7 +211,7 @@ static tuff_result run_pass(const reduction *r) {
     uint32_t record;
     TRY(lowering_record(r->lowering, words, word_count, &call.operands[RECORD_BINDING], &record));
 
-    call.kernel = choose_kernel(&p, r->chain.step_count);
+    call.kernel = choose_kernel(&p);
     const uint32_t constants[] = { p.local,
                                    inputs,
                                    (uint32_t)r->kind,

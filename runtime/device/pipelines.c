@@ -1,5 +1,6 @@
 /* Pipelines: one for each kernel and list of specialization constants, made when first asked for and kept as long
  * as the device. All share one descriptor set layout and one pipeline layout. */
+#include "runtime/device/specialise.h"
 #include "runtime/device/vulkan_internal.h"
 
 #include <stdio.h>
@@ -44,8 +45,6 @@ void pipelines_finish(tuff_device *device) {
         free(p);
     }
     free(device->pipelines);
-    for (uint32_t i = 0; i < KERNEL_COUNT; i++)
-        if (device->modules[i]) device->vk.vkDestroyShaderModule(device->handle, device->modules[i], NULL);
     if (device->pipeline_cache) device->vk.vkDestroyPipelineCache(device->handle, device->pipeline_cache, NULL);
     if (device->pipeline_layout) device->vk.vkDestroyPipelineLayout(device->handle, device->pipeline_layout, NULL);
     if (device->set_layout) device->vk.vkDestroyDescriptorSetLayout(device->handle, device->set_layout, NULL);
@@ -92,16 +91,18 @@ static tuff_result grow_map(tuff_device *device) {
 
 /* ---- making one -------------------------------------------------------------------------------- */
 
-static tuff_result get_module(tuff_device *device, enum kernel_id kernel, VkShaderModule *module) {
-    *module = device->modules[kernel];
-    if (*module) return TUFF_OK;
-    const struct kernel_code *code = &kernel_codes[kernel];
+/* The kernel with its constants folded in by us: some drivers take seconds over what the constants decide. */
+static tuff_result create_module(tuff_device *device, const struct pipeline *p, VkShaderModule *module) {
+    const struct kernel_code *code = &kernel_codes[p->kernel];
+    uint32_t *words;
+    size_t size;
+    TRY(spirv_specialise(code->words, code->size, p->constants, p->constant_count, &words, &size));
     const VkShaderModuleCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                            .codeSize = code->size,
-                                            .pCode = code->words };
+                                            .codeSize = size,
+                                            .pCode = words };
     VkResult result = device->vk.vkCreateShaderModule(device->handle, &info, NULL, module);
+    free(words);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the shader module of %s", code->name);
-    device->modules[kernel] = *module;
     device->counters.objects++;
     object_name(device, VK_OBJECT_TYPE_SHADER_MODULE, HANDLE(*module), code->name);
     return TUFF_OK;
@@ -109,27 +110,20 @@ static tuff_result get_module(tuff_device *device, enum kernel_id kernel, VkShad
 
 static tuff_result create_pipeline(tuff_device *device, struct pipeline *p) {
     VkShaderModule module;
-    TRY(get_module(device, p->kernel, &module));
-    VkSpecializationMapEntry entries[MAX_CONSTANTS];
-    for (uint32_t i = 0; i < p->constant_count; i++)
-        entries[i] = (VkSpecializationMapEntry){ i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t) };
-    const VkSpecializationInfo constants = { .mapEntryCount = p->constant_count,
-                                             .pMapEntries = entries,
-                                             .dataSize = p->constant_count * sizeof(uint32_t),
-                                             .pData = p->constants };
+    TRY(create_module(device, p, &module));
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT, /* so that a long dispatch can be split */
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = module,
-                   .pName = "main",
-                   .pSpecializationInfo = p->constant_count ? &constants : NULL },
+                   .pName = "main" },
         .layout = device->pipeline_layout,
     };
     const char *name = kernel_codes[p->kernel].name;
     VkResult result =
         device->vk.vkCreateComputePipelines(device->handle, device->pipeline_cache, 1, &info, NULL, &p->handle);
+    device->vk.vkDestroyShaderModule(device->handle, module, NULL);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating a pipeline of the kernel %s", name);
     device->counters.objects++;
     device->counters.pipelines++;

@@ -155,8 +155,7 @@ struct tuff_device {
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout pipeline_layout;
     VkPipelineCache pipeline_cache;
-    VkShaderModule modules[KERNEL_COUNT]; /* made when first used */
-    struct pipeline **pipelines;          /* hash map, open addressing */
+    struct pipeline **pipelines; /* hash map, open addressing */
     uint32_t pipeline_count, pipeline_capacity;
 
     commands *host_barrier; /* transfer.c: makes the device's writes visible to the host */

@@ -1,15 +1,14 @@
 // Chains of pointwise steps: the one place where their formulas stand. chain_ops.h says how a step is encoded.
 //
-// The step words are specialization constants, so a driver folds the tests below until the formulas of the chain alone
-// are left. `precise`: a chain's result does not depend on how operators were fused into it.
+// The step words are specialization constants, so the tests below fold until the formulas of the chain alone are left.
+// `precise`: a chain's result does not depend on how operators were fused into it.
 //
 // The includer defines, before it includes this file,
 //   CHAIN_FIRST_ID     its specialization constants from here on are the number of steps and the words
-//   CHAIN_WORDS        steps that there is room for; fewer are cheaper for drivers that fold badly. Default 24
 //   CHAIN_INPUTS       tensor inputs that there is room for. Default 6
 //   uint chain_constant(uint i)  the bits of constant i
 //   CHAIN_RANDOM       if it has the step record, for random steps
-// and for each element sets chain_inputs and chain_index, calls chain_run, then chain_value.
+// and for each element sets chain_inputs and chain_index, calls chain_run, and takes results by CHAIN_VALUE.
 #ifndef TUFF_CHAIN_GLSL
 #define TUFF_CHAIN_GLSL
 
@@ -19,9 +18,6 @@
 #include "common/philox.glsl"
 #endif
 
-#ifndef CHAIN_WORDS
-#define CHAIN_WORDS CHAIN_MAX_STEPS
-#endif
 #ifndef CHAIN_INPUTS
 #define CHAIN_INPUTS CHAIN_MAX_BUFFERS
 #endif
@@ -34,7 +30,6 @@ CHAIN_WORD(2)
 CHAIN_WORD(3)
 CHAIN_WORD(4)
 CHAIN_WORD(5)
-#if CHAIN_WORDS > 6
 CHAIN_WORD(6)
 CHAIN_WORD(7)
 CHAIN_WORD(8)
@@ -53,20 +48,23 @@ CHAIN_WORD(20)
 CHAIN_WORD(21)
 CHAIN_WORD(22)
 CHAIN_WORD(23)
-#endif
 
 // Of the element at hand. Globals, since drivers that fold badly would copy parameters at each call.
 uint chain_inputs[CHAIN_INPUTS];
 uint chain_index; // in the output's logical order
-uint chain_results[CHAIN_WORDS];
+uint chain_results[CHAIN_MAX_STEPS];
 
-// The bits of an operand.
-uint chain_value(uint operand) {
-    if (operand >= CHAIN_STEP) return chain_results[operand - CHAIN_STEP];
-    if (operand == CHAIN_INDEX) return chain_index;
-    if (operand >= CHAIN_CONSTANT) return chain_constant(operand - CHAIN_CONSTANT);
-    return chain_inputs[operand];
-}
+// The bits of an operand. A macro, as all below in which an operator or an operand is chosen: only then are the choices
+// specialization constants themselves, which fold (runtime/device/specialise.c) before a driver sees them.
+#define CHAIN_VALUE(result, operand)                                                                                   \
+    if ((operand) >= CHAIN_STEP)                                                                                       \
+        result = chain_results[(operand) - CHAIN_STEP];                                                                \
+    else if ((operand) == CHAIN_INDEX)                                                                                 \
+        result = chain_index;                                                                                          \
+    else if ((operand) >= CHAIN_CONSTANT)                                                                              \
+        result = chain_constant((operand) - CHAIN_CONSTANT);                                                           \
+    else                                                                                                               \
+        result = chain_inputs[operand];
 
 // d/dx of x Phi(x): Phi(x) + x phi(x)
 float gelu_slope(float x) {
@@ -87,83 +85,99 @@ float gelu_tanh_slope(float x) {
     return slope;
 }
 
-uint chain_step(uint word) {
-    uint op = word & 255u;
-    uint a_bits = chain_value(word >> 8 & 255u);
-    if (op == CHAIN_COPY) return a_bits;
-    float a = uintBitsToFloat(a_bits);
-    precise float y = 0.0;
-    switch (op) {
-    case CHAIN_NEG: y = -a; break;
-    case CHAIN_ABS: y = abs(a); break;
-    case CHAIN_SIGN: y = a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : a; break;
-    case CHAIN_SQUARE: y = a * a; break;
-    case CHAIN_SQRT: y = sqrt(a); break;
-    case CHAIN_RSQRT: y = 1.0 / sqrt(a); break;
-    case CHAIN_RECIPROCAL: y = 1.0 / a; break;
-    case CHAIN_EXP: y = tuff_exp(a); break;
-    case CHAIN_LOG: y = tuff_log(a); break;
-    case CHAIN_TANH: y = tuff_tanh(a); break;
-    case CHAIN_SIGMOID: y = tuff_sigmoid(a); break;
-    case CHAIN_ERF: y = tuff_erf(a); break;
-    case CHAIN_RELU: y = a < 0.0 ? 0.0 : a; break;
-    case CHAIN_GELU: y = 0.5 * a * tuff_erfc(a * -0.707106769); break;
-    case CHAIN_GELU_GRAD: y = gelu_slope(a); break;
-    case CHAIN_GELU_TANH: y = 0.5 * a * (1.0 + gelu_curve(a)); break;
-    case CHAIN_GELU_TANH_GRAD: y = gelu_tanh_slope(a); break;
-    case CHAIN_SILU: y = a * tuff_sigmoid(a); break;
-    case CHAIN_SILU_GRAD: {
-        precise float s = tuff_sigmoid(a);
-        y = s + a * s * (1.0 - s);
-        break;
-    }
-    case CHAIN_INT_TO_FLOAT: y = float(int(a_bits)); break;
-    case CHAIN_FLOAT_TO_INT: return uint(int(a));
-    default: {
-        uint b_bits = chain_value(word >> 16 & 255u);
-        float b = uintBitsToFloat(b_bits);
-        switch (op) {
-        case CHAIN_ADD: y = a + b; break;
-        case CHAIN_SUB: y = a - b; break;
-        case CHAIN_MUL: y = a * b; break;
-        case CHAIN_DIV: y = a / b; break;
-        case CHAIN_MAX: y = a > b || is_nan(a) ? a : b; break;
-        case CHAIN_MIN: y = a < b || is_nan(a) ? a : b; break;
-        case CHAIN_LEAKY_RELU: y = a > 0.0 ? a : a * b; break;
-        case CHAIN_GT: y = a > b ? 1.0 : 0.0; break;
-        case CHAIN_GE: y = a >= b ? 1.0 : 0.0; break;
-        case CHAIN_EQ: y = a == b ? 1.0 : 0.0; break;
-        case CHAIN_INT_EQ: y = a_bits == b_bits ? 1.0 : 0.0; break;
-        default: {
-            uint c_bits = chain_value(word >> 24);
-            switch (op) {
-            case CHAIN_SELECT: return a != 0.0 ? b_bits : c_bits;
-            case CHAIN_FMA: y = a * b + uintBitsToFloat(c_bits); break;
-#ifdef CHAIN_RANDOM
-            case CHAIN_DROPOUT: {
-                float u = philox_uniform(philox_word(a_bits, c_bits, step_record.step, step_record.seed));
-                y = u < b ? 0.0 : 1.0 / (1.0 - b);
-                break;
-            }
-#endif
-            }
-        }
-        }
-    }
-    }
-    return floatBitsToUint(y);
+float silu_slope(float x) {
+    precise float s = tuff_sigmoid(x);
+    precise float slope = s + x * s * (1.0 - s);
+    return slope;
 }
+
+// `precise`, so that no driver contracts one step with the next.
+float chain_add(float a, float b) { precise float y = a + b; return y; }
+float chain_sub(float a, float b) { precise float y = a - b; return y; }
+float chain_mul(float a, float b) { precise float y = a * b; return y; }
+float chain_div(float a, float b) { precise float y = a / b; return y; }
+float chain_fma(float a, float b, float c) { precise float y = a * b + c; return y; }
+float chain_rsqrt(float a) { precise float y = 1.0 / sqrt(a); return y; }
+float chain_gelu(float a) { precise float y = 0.5 * a * tuff_erfc(a * -0.707106769); return y; }
+float chain_gelu_tanh(float a) { precise float y = 0.5 * a * (1.0 + gelu_curve(a)); return y; }
+float chain_silu(float a) { precise float y = a * tuff_sigmoid(a); return y; }
+
+#ifdef CHAIN_RANDOM
+float chain_dropout(uint element, float p, uint stream) {
+    float u = philox_uniform(philox_word(element, stream, step_record.step, step_record.seed));
+    precise float kept = 1.0 / (1.0 - p);
+    return u < p ? 0.0 : kept;
+}
+#define CHAIN_RANDOM_CASES                                                                                             \
+    case CHAIN_DROPOUT: CHAIN_GIVES(chain_dropout(a_bits, b, c_bits))
+#else
+#define CHAIN_RANDOM_CASES
+#endif
+
+// One step: from a, b and c to bits.
+#define CHAIN_GIVES(value) bits = floatBitsToUint(value); break;
+#define CHAIN_CASES                                                                                                    \
+    case CHAIN_COPY: bits = a_bits; break;                                                                             \
+    case CHAIN_ADD: CHAIN_GIVES(chain_add(a, b))                                                                       \
+    case CHAIN_SUB: CHAIN_GIVES(chain_sub(a, b))                                                                       \
+    case CHAIN_MUL: CHAIN_GIVES(chain_mul(a, b))                                                                       \
+    case CHAIN_DIV: CHAIN_GIVES(chain_div(a, b))                                                                       \
+    case CHAIN_FMA: CHAIN_GIVES(chain_fma(a, b, c))                                                                    \
+    case CHAIN_MAX: CHAIN_GIVES(a > b || is_nan(a) ? a : b)                                                            \
+    case CHAIN_MIN: CHAIN_GIVES(a < b || is_nan(a) ? a : b)                                                            \
+    case CHAIN_NEG: CHAIN_GIVES(-a)                                                                                    \
+    case CHAIN_ABS: CHAIN_GIVES(abs(a))                                                                                \
+    case CHAIN_SIGN: CHAIN_GIVES(a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : a)                                                   \
+    case CHAIN_SQUARE: CHAIN_GIVES(chain_mul(a, a))                                                                    \
+    case CHAIN_SQRT: CHAIN_GIVES(sqrt(a))                                                                              \
+    case CHAIN_RSQRT: CHAIN_GIVES(chain_rsqrt(a))                                                                      \
+    case CHAIN_RECIPROCAL: CHAIN_GIVES(chain_div(1.0, a))                                                              \
+    case CHAIN_EXP: CHAIN_GIVES(tuff_exp(a))                                                                           \
+    case CHAIN_LOG: CHAIN_GIVES(tuff_log(a))                                                                           \
+    case CHAIN_TANH: CHAIN_GIVES(tuff_tanh(a))                                                                         \
+    case CHAIN_SIGMOID: CHAIN_GIVES(tuff_sigmoid(a))                                                                   \
+    case CHAIN_ERF: CHAIN_GIVES(tuff_erf(a))                                                                           \
+    case CHAIN_RELU: CHAIN_GIVES(a < 0.0 ? 0.0 : a)                                                                    \
+    case CHAIN_LEAKY_RELU: CHAIN_GIVES(a > 0.0 ? a : chain_mul(a, b))                                                  \
+    case CHAIN_GELU: CHAIN_GIVES(chain_gelu(a))                                                                        \
+    case CHAIN_GELU_GRAD: CHAIN_GIVES(gelu_slope(a))                                                                   \
+    case CHAIN_GELU_TANH: CHAIN_GIVES(chain_gelu_tanh(a))                                                              \
+    case CHAIN_GELU_TANH_GRAD: CHAIN_GIVES(gelu_tanh_slope(a))                                                         \
+    case CHAIN_SILU: CHAIN_GIVES(chain_silu(a))                                                                        \
+    case CHAIN_SILU_GRAD: CHAIN_GIVES(silu_slope(a))                                                                   \
+    case CHAIN_GT: CHAIN_GIVES(a > b ? 1.0 : 0.0)                                                                      \
+    case CHAIN_GE: CHAIN_GIVES(a >= b ? 1.0 : 0.0)                                                                     \
+    case CHAIN_EQ: CHAIN_GIVES(a == b ? 1.0 : 0.0)                                                                     \
+    case CHAIN_SELECT: bits = a != 0.0 ? b_bits : c_bits; break;                                                       \
+    case CHAIN_INT_EQ: CHAIN_GIVES(a_bits == b_bits ? 1.0 : 0.0)                                                       \
+    case CHAIN_INT_TO_FLOAT: CHAIN_GIVES(float(int(a_bits)))                                                           \
+    case CHAIN_FLOAT_TO_INT: bits = uint(int(a)); break;                                                               \
+    CHAIN_RANDOM_CASES
+
+#define CHAIN_OP(i) (chain_word_##i & 255u)
+#define CHAIN_A(i)  (chain_word_##i >> 8 & 255u)
+#define CHAIN_B(i)  (chain_word_##i >> 16 & 255u)
+#define CHAIN_C(i)  (chain_word_##i >> 24)
+
+#define CHAIN_DO(i)                                                                                                    \
+    if (i < chain_steps) {                                                                                             \
+        uint a_bits, b_bits, c_bits, bits = 0u;                                                                        \
+        CHAIN_VALUE(a_bits, CHAIN_A(i))                                                                                \
+        CHAIN_VALUE(b_bits, CHAIN_B(i))                                                                                \
+        CHAIN_VALUE(c_bits, CHAIN_C(i))                                                                                \
+        float a = uintBitsToFloat(a_bits), b = uintBitsToFloat(b_bits), c = uintBitsToFloat(c_bits);                   \
+        switch (CHAIN_OP(i)) { CHAIN_CASES }                                                                           \
+        chain_results[i] = bits;                                                                                       \
+    }
 
 // Fills in chain_results from chain_inputs and chain_index.
 void chain_run() {
-#define CHAIN_DO(i) if (i < chain_steps) chain_results[i] = chain_step(chain_word_##i);
     CHAIN_DO(0)
     CHAIN_DO(1)
     CHAIN_DO(2)
     CHAIN_DO(3)
     CHAIN_DO(4)
     CHAIN_DO(5)
-#if CHAIN_WORDS > 6
     CHAIN_DO(6)
     CHAIN_DO(7)
     CHAIN_DO(8)
@@ -182,7 +196,6 @@ void chain_run() {
     CHAIN_DO(21)
     CHAIN_DO(22)
     CHAIN_DO(23)
-#endif
 }
 
 #endif

@@ -62,9 +62,7 @@ uint chain_constant(uint i) {
 #define CHAIN_INPUTS (BUFFERS - OUTPUTS)
 #include "common/chain.glsl"
 
-uint mode_of(uint i) {
-    return MODES >> 2 * i & 3u;
-}
+#define MODE_OF(i) (MODES >> 2 * i & 3u)
 
 const bool STRIDED_AT_ALL = (MODES & 0x1555u) != 0u;
 
@@ -137,9 +135,10 @@ void main() {
         VALUE value[BUFFERS - OUTPUTS];
 #define LOAD(i, b)                                                                                                     \
     if (i - OUTPUTS < INPUTS) {                                                                                        \
-        uint mode = mode_of(i), place = at[i] + (mode == LINEAR ? e * WIDTH : 0u);                                     \
-        VALUE loaded = b[PLACE(place)];                                                                                \
-        value[i - OUTPUTS] = mode >= SINGLE ? ONE(loaded, place) : loaded;                                             \
+        uint place = at[i];                                                                                            \
+        if (MODE_OF(i) == LINEAR) place += e * WIDTH;                                                                  \
+        value[i - OUTPUTS] = b[PLACE(place)];                                                                          \
+        if (MODE_OF(i) >= SINGLE) value[i - OUTPUTS] = ONE(value[i - OUTPUTS], place);                                 \
     }
 #if OUTPUTS == 1
         LOAD(1, b1)
@@ -155,21 +154,29 @@ void main() {
 #define OF(v, c) v
 #endif
 #define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = OF(value[i], c);
-#define GIVE(j, c) OF(result[j], c) = chain_value(RESULTS >> 8 * j & 255u);
-        uint index = at[INDEX] + (mode_of(INDEX) == LINEAR ? e * WIDTH : 0u);
+#define GIVE(j, c)                                                                                                     \
+    {                                                                                                                  \
+        uint given;                                                                                                    \
+        CHAIN_VALUE(given, (RESULTS >> 8 * j & 255u))                                                                  \
+        OF(result[j], c) = given;                                                                                      \
+    }
+        uint index = at[INDEX];
+        if (MODE_OF(INDEX) == LINEAR) index += e * WIDTH;
 #if OUTPUTS == 1
 #define LAST(c) TAKE(4, c) chain_run(); GIVE(0, c)
 #else
 #define LAST(c) chain_run(); GIVE(0, c) GIVE(1, c)
 #endif
 #define RUN(c) chain_index = index + c; TAKE(0, c) TAKE(1, c) TAKE(2, c) TAKE(3, c) LAST(c)
-#if WIDTH == 4
-        // a loop, which drivers unroll once the chain is folded: four copies before that take four times as long to compile
-        for (uint c = 0; c < 4u; c++) { RUN(c) }
-#else
         RUN(0)
+#if WIDTH == 4
+        RUN(1)
+        RUN(2)
+        RUN(3)
 #endif
-#define STORE(i, b) b[PLACE(at[i] + (mode_of(i) == LINEAR ? e * WIDTH : 0u))] = result[i];
+#define STORE(i, b)                                                                                                    \
+    if (MODE_OF(i) == LINEAR) at[i] += e * WIDTH;                                                                      \
+    b[PLACE(at[i])] = result[i];
         STORE(0, b0)
 #if OUTPUTS > 1
         STORE(1, b1)

@@ -105,8 +105,8 @@ VALUE combine(VALUE a, VALUE b) {
 #define FETCH(i, b)                                                                                                    \
     if (i < INPUTS) {                                                                                                  \
         uint place = at[i + 1];                                                                                        \
-        BITS loaded = b[place >> 2];                                                                                   \
-        value[i] = (LEVELS >> i & 1u) != 0u ? BITS(loaded[place & 3u]) : loaded;                                       \
+        value[i] = b[place >> 2];                                                                                      \
+        if ((LEVELS >> i & 1u) != 0u) value[i] = BITS(value[i][place & 3u]);                                           \
     }
 #define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i][c];
 #else
@@ -122,7 +122,9 @@ float run(BITS value[5], uint c) {
     TAKE(3, c)
     TAKE(4, c)
     chain_run();
-    return uintBitsToFloat(chain_value(RESULT));
+    uint result;
+    CHAIN_VALUE(result, RESULT)
+    return uintBitsToFloat(result);
 }
 
 VALUE term(uint at[TENSORS]) {
@@ -133,9 +135,7 @@ VALUE term(uint at[TENSORS]) {
     FETCH(3, b4)
     FETCH(4, b5)
 #if WIDTH == 4
-    VALUE results; // a loop: drivers unroll it after they have folded the chain, and so compile it once
-    for (uint c = 0; c < 4u; c++) results[c] = run(value, c);
-    return results;
+    return VALUE(run(value, 0), run(value, 1), run(value, 2), run(value, 3));
 #else
     return run(value, 0);
 #endif
