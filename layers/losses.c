@@ -68,8 +68,8 @@ static tuff_result infer_pick(inference *inference) {
     return TUFF_OK;
 }
 
-/* Both kernels read rows of logits by a target; pick also walks over the axes behind the classes. */
-static tuff_result lower_by_target(lowering *lowering, const node *node, enum kernel_id kernel) {
+/* shaders/gather/by_target.comp */
+static tuff_result lower_by_target(lowering *lowering, const node *node, bool hit) {
     const view *x = lowering_view(lowering, node->inputs[0]), *target = lowering_view(lowering, node->inputs[1]);
     const view *y = lowering_view(lowering, node->outputs[0]);
     int64_t rows = x->shape.sizes[0], each = view_count(target) / rows, step = steps_that_fit(lowering, x);
@@ -82,23 +82,18 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, enum ke
         int64_t part = smaller(step, rows - n);
         view x_part = view_part(x, n, part), target_part = view_part(&flat_target, n, part);
         view y_part = view_part(&flat_y, n, part);
-        kernel_call call = { .kernel = kernel,
+        uint32_t axes = x->shape.rank - 2;
+        kernel_call call = { .kernel = KERNEL_BY_TARGET,
                              .operand_count = 3,
-                             .params = { (uint32_t)(part * each), (uint32_t)x->shape.sizes[1] },
-                             .param_count = 7 };
+                             .params = { (uint32_t)(part * each), (uint32_t)x->shape.sizes[1], 0, 0, 0,
+                                         (uint32_t)x->strides[0], (uint32_t)x->strides[1], hit, axes },
+                             .param_count = 21 };
         call.operands[0] = lowering_operand(lowering, &x_part, ACCESS_READ, &call.params[2]);
         call.operands[1] = lowering_operand(lowering, &target_part, ACCESS_READ, &call.params[3]);
         call.operands[2] = lowering_operand(lowering, &y_part, ACCESS_WRITE, &call.params[4]);
-        call.params[5] = (uint32_t)x->strides[0];
-        call.params[6] = (uint32_t)x->strides[1];
-        if (kernel == KERNEL_PICK) {
-            uint32_t axes = x->shape.rank - 2;
-            call.params[7] = axes;
-            for (uint32_t i = 0; i < axes; i++) {
-                call.params[8 + i] = (uint32_t)x->shape.sizes[x->shape.rank - 1 - i];
-                call.params[14 + i] = (uint32_t)x->strides[x->shape.rank - 1 - i];
-            }
-            call.param_count = 20;
+        for (uint32_t i = 0; i < axes; i++) {
+            call.params[9 + i] = (uint32_t)x->shape.sizes[x->shape.rank - 1 - i];
+            call.params[15 + i] = (uint32_t)x->strides[x->shape.rank - 1 - i];
         }
         flat_groups(&call, (uint64_t)(part * each), LANES);
         TRY(lowering_call(lowering, &call));
@@ -107,7 +102,7 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, enum ke
 }
 
 static tuff_result lower_pick(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, KERNEL_PICK);
+    return lower_by_target(lowering, node, false);
 }
 
 static const operator pick = {
@@ -384,7 +379,7 @@ static tuff_result infer_hit(inference *inference) {
 }
 
 static tuff_result lower_hit(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, KERNEL_HIT);
+    return lower_by_target(lowering, node, true);
 }
 
 static const operator hit = {

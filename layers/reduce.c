@@ -68,7 +68,10 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
     uint64_t reduced_stride = r->reduced.rank ? r->reduced.strides[0][order] : UINT64_MAX;
     pass p = { .by_part = reduced_stride < kept_stride && reduced_stride > 0, .parts = 1 };
     const char *group = device_force(device, "reduce");
-    p.wide = wide_allowed(r->lowering) && fits_wide(r, p.by_part, first, &p.levels);
+    /* few terms: sharing a pipeline saves more than the wide one would */
+    const char *force_wide = device_force(device, "wide");
+    bool few = limits->cpu && outputs * terms < 16384 && !(force_wide && strcmp(force_wide, "1") == 0);
+    p.wide = !few && wide_allowed(r->lowering) && fits_wide(r, p.by_part, first, &p.levels);
     if (!p.wide) p.levels = 0;
     uint32_t width = p.wide ? 4 : 1;
     uint64_t invocations = p.by_part ? outputs : outputs / width, steps = p.by_part ? terms / width : terms;
@@ -90,6 +93,7 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
         p.parts = (uint32_t)parts;
         if (p.parts > 4) p.parts &= ~3u; /* the next pass can be wide */
     }
+    if (p.parts == 1 && !p.wide && !p.group) p.by_part = false; /* alike, and one pipeline */
     return p;
 }
 

@@ -23,12 +23,18 @@ typedef struct copied {
     tuff_tensor *copy;
 } copied;
 
+/* Where a tensor is to lie in the flat block of gradients. */
+typedef struct wish {
+    state_entry *state; /* the parameter whose gradient this is, or, seen through reshapes, becomes; NULL */
+    int64_t strides[TUFF_MAX_RANK];
+} wish;
+
 typedef struct laying {
     laid_out *out;
     tuff_tensor **map; /* by id in the fused graph */
     copied *copies;
     uint32_t copy_count, copy_capacity;
-    state_entry **wanted; /* by id in the fused graph: the parameter whose gradient this is, NULL */
+    wish *wanted; /* by id in the fused graph */
 } laying;
 
 static place *place_of(laying *l, const tuff_tensor *tensor) {
@@ -197,10 +203,12 @@ static tuff_result lay_node(laying *l, const node *old) {
         else
             strides_for(&output->view.shape, node->op->output_layout, output->view.strides);
         /* straight into the flat block, where the kernel leaves it in the parameter's own order */
-        state_entry *state = l->wanted[old->outputs[i]->id];
+        const wish *wish = &l->wanted[old->outputs[i]->id];
         bool free_strides = node->op->output_layout == LAYOUT_ANY;
-        if (state && (free_strides || strides_equal(&output->view.shape, output->view.strides, state->strides)))
-            place_at_state(output, PLACE_GRADIENT, state);
+        if (wish->state && (free_strides || strides_equal(&output->view.shape, output->view.strides, wish->strides))) {
+            place_at_state(output, PLACE_GRADIENT, wish->state);
+            memcpy(output->view.strides, wish->strides, sizeof output->view.strides);
+        }
     }
     /* all outputs of a chain are written in one order of iteration; the others follow the first */
     return TUFF_OK;
@@ -223,10 +231,33 @@ static tuff_result lay_leaf(laying *l, const tuff_tensor *leaf) {
     return TUFF_OK;
 }
 
+/* A gradient that is another tensor reshaped (a bias's, a sum that kept its axes): that one is to lie in the block. */
+static void wish_through_views(laying *l, const tuff_tensor *tensor, state_entry *state) {
+    int64_t strides[TUFF_MAX_RANK];
+    memcpy(strides, state->strides, sizeof strides);
+    while (!l->wanted[tensor->id].state) {
+        wish *wish = &l->wanted[tensor->id];
+        wish->state = state;
+        memcpy(wish->strides, strides, sizeof wish->strides);
+        const node *node = tensor->producer;
+        if (!node || !node->op->look) return;
+        /* seen through it, a row-major tensor must lie as is wished */
+        const tuff_tensor *input = node->inputs[0];
+        view from = { .shape = input->shape, .type = input->type }, to = { .shape = tensor->shape };
+        strides_for(&input->shape, LAYOUT_ROW_MAJOR, from.strides);
+        if (view_count(&from) != view_count(&to) || !node->op->look(node, &from, &to)
+            || !strides_equal(&tensor->shape, to.strides, strides))
+            return;
+        memcpy(strides, from.strides, sizeof strides);
+        tensor = input;
+    }
+}
+
 static tuff_result lay_gradient(laying *l, tuff_tensor *old, state_entry *state, tuff_tensor **gradient) {
     tuff_tensor *tensor = l->map[old->id];
     place *place = place_of(l, tensor);
-    if (place->kind != PLACE_GRADIENT || place->state != state || place->root != tensor->id) {
+    if (place->kind != PLACE_GRADIENT || place->state != state || place->view.offset != 0
+        || !strides_equal(&tensor->shape, place->view.strides, state->strides)) {
         char label[128];
         snprintf(label, sizeof label, "gradient of %.100s", state->name);
         l->out->graph->in_backward = true;
@@ -278,8 +309,7 @@ tuff_result graph_layout(const tuff_graph *from, tuff_tensor *const *outputs, ui
     tuff_result result = TUFF_OK;
     if (!out->graph || !out->gradients || !out->outputs || !l.map || !l.wanted)
         result = error_out_of_host_memory(from->tensor_count * sizeof *l.map);
-    for (uint32_t i = 0; i < gradient_count && result == TUFF_OK; i++)
-        if (!l.wanted[gradients[i]->id]) l.wanted[gradients[i]->id] = states[i];
+    for (uint32_t i = 0; i < gradient_count && result == TUFF_OK; i++) wish_through_views(&l, gradients[i], states[i]);
     for (uint32_t t = 0; t < from->tensor_count && result == TUFF_OK; t++)
         if (from->tensors[t]->kind != TENSOR_NODE) result = lay_leaf(&l, from->tensors[t]);
     for (uint32_t n = 0; n < from->node_count && result == TUFF_OK; n++) result = lay_node(&l, from->nodes[n]);

@@ -20,6 +20,7 @@ struct lowering {
     uint32_t *records;
     const node *node; /* being lowered; NULL during updates */
     segment_kind segment;
+    bool clears_gaps; /* between gradients: something reads across them */
     const char *label;
     view *views; /* by tensor id, with storages */
 };
@@ -214,7 +215,7 @@ static tuff_result lower_nodes(lowering *l) {
         /* segments only go forward: what the compiler moved behind the first backward node belongs there */
         if (node->backward && l->segment == SEGMENT_FORWARD) {
             l->segment = SEGMENT_BACKWARD;
-            TRY(lower_clear_gaps(l));
+            if (l->clears_gaps) TRY(lower_clear_gaps(l));
         }
         l->node = node;
         l->label = node->label;
@@ -290,7 +291,8 @@ static view flat_view(uint32_t storage, uint64_t offset, uint64_t count) {
     };
 }
 
-/* Zeroes what lies between the gradients in their flat blocks, so that updates and norms may run over whole blocks. */
+/* Zeroes what lies between the gradients in their flat blocks, so that a norm may run over whole blocks. Updates run
+ * over the gaps, too, but what they make of them nobody reads. */
 tuff_result lower_clear_gaps(lowering *l) {
     enum { WORDS = 2 };
     uint32_t gradient_count = l->out->gradient_count;
@@ -376,6 +378,7 @@ tuff_result graph_lower(const laid_out *laid_out, const lower_options *options, 
                    .out = out,
                    .record_storage = NONE,
                    .label = "program",
+                   .clears_gaps = options->optimizer && options->clip_norm > 0,
                    .storage_of = malloc((tensor_count + 1) * sizeof *l.storage_of),
                    .views = calloc(tensor_count + 1, sizeof *l.views) };
     tuff_result result = TUFF_OK;
