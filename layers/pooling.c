@@ -2,6 +2,7 @@
  * pixel from the windows that cover it, so no two invocations add to one number. */
 #include "layers/families.h"
 #include "layers/flat.h"
+#include "runtime/graph/chain.h"
 
 #include <tuff/layers.h>
 
@@ -123,8 +124,8 @@ static tuff_result lower_max_backward(lowering *lowering, const node *node) {
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
         kernel_call call = { .kernel = p.width == 4 ? KERNEL_MAX_BACKWARD_4 : KERNEL_MAX_BACKWARD_1,
-                             .constants = { apart },
-                             .constant_count = 1,
+                             .constants = { apart, node->chain != NULL },
+                             .constant_count = 2,
                              .operand_count = 3 };
         call.operands[0] = bind(lowering, g, n, part, ACCESS_READ, p.width, &call.params[FIRST_G]);
         call.operands[1] = bind(lowering, x, n, part, ACCESS_READ, p.width, &call.params[FIRST_X]);
@@ -132,6 +133,14 @@ static tuff_result lower_max_backward(lowering *lowering, const node *node) {
         TRY(call_windows(lowering, &call, &p, node, part, sizes[0], sizes[1]));
     }
     return TUFF_OK;
+}
+
+/* relu's gradient behind that of the pool of its result: which windows it closes, their largest pixels say. */
+static bool accepts_relu_gradient(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
+                                  uint32_t extra_count) {
+    uint8_t gate;
+    return chain->step_count == 2 && chain->output_count == 1 && chain->outputs[0] == CHAIN_STEP + 1
+           && chain_gates(chain, 0, 0, &gate) && gate == 1 && extra_count == 1 && extra_inputs[0] == node->inputs[1];
 }
 
 /* ---- rows --------------------------------------------------------------------------------------- */
@@ -178,6 +187,7 @@ static const operator max_pool2d_backward = {
     .input_layouts = { LAYOUT_CHANNELS_LAST, LAYOUT_CHANNELS_LAST },
     .output_layout = LAYOUT_CHANNELS_LAST,
     .lower = lower_max_backward,
+    .accepts_epilogue = accepts_relu_gradient,
 };
 
 static const operator avg_pool2d_backward = {

@@ -17,13 +17,6 @@ static bool is_input(uint8_t operand) {
     return operand >= 1 && operand < CHAIN_CONSTANT + CHAIN_MAX_CONSTANTS;
 }
 
-static bool is_zero(const chain *chain, uint8_t operand) {
-    float value = 1;
-    if (operand < CHAIN_CONSTANT || operand >= CHAIN_INDEX) return false;
-    memcpy(&value, &chain->constants[operand - CHAIN_CONSTANT], sizeof value);
-    return value == 0;
-}
-
 static bool add_step(epilogue *epilogue, uint32_t operation, uint8_t operand) {
     if (epilogue->count == PRODUCT_STEPS) return false;
     epilogue->steps[epilogue->count++] = operation | (uint32_t)operand << 8;
@@ -56,24 +49,13 @@ static bool translate_step(epilogue *epilogue, const chain_step *step, uint8_t x
     }
 }
 
-/* relu's gradient: a comparison of another tensor with zero that gates the value so far. */
-static bool translate_gate(epilogue *epilogue, const chain *chain, uint32_t i, uint8_t x) {
-    if (i + 1 >= chain->step_count) return false;
-    const chain_step *compare = &chain->steps[i], *use = &chain->steps[i + 1];
-    uint8_t gate = (uint8_t)(CHAIN_STEP + i);
-    if (compare->op != CHAIN_GT || !is_input(compare->a) || !is_zero(chain, compare->b)) return false;
-    bool selects = use->op == CHAIN_SELECT && use->a == gate && use->b == x && is_zero(chain, use->c);
-    bool multiplies = use->op == CHAIN_MUL && ((use->a == gate && use->b == x) || (use->a == x && use->b == gate));
-    return (selects || multiplies) && add_step(epilogue, EPILOGUE_GATE, compare->a);
-}
-
 static bool translate(const chain *chain, epilogue *out) {
-    uint8_t x = 0;
+    uint8_t x = 0, gate;
     *out = (epilogue){ 0 };
     for (uint32_t i = 0; i < chain->step_count; i++) {
         if (translate_step(out, &chain->steps[i], x)) {
             x = (uint8_t)(CHAIN_STEP + i);
-        } else if (translate_gate(out, chain, i, x)) {
+        } else if (chain_gates(chain, i, x, &gate) && is_input(gate) && add_step(out, EPILOGUE_GATE, gate)) {
             i++;
             x = (uint8_t)(CHAIN_STEP + i);
         } else {

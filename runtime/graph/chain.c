@@ -19,6 +19,24 @@ bool chain_is_random(const chain *chain) {
     return false;
 }
 
+static bool is_zero(const chain *chain, uint8_t operand) {
+    float value = 1;
+    if (operand < CHAIN_CONSTANT || operand >= CHAIN_INDEX) return false;
+    memcpy(&value, &chain->constants[operand - CHAIN_CONSTANT], sizeof value);
+    return value == 0;
+}
+
+bool chain_gates(const chain *chain, uint32_t i, uint8_t x, uint8_t *gate) {
+    if (i + 1 >= chain->step_count) return false;
+    const chain_step *compare = &chain->steps[i], *use = &chain->steps[i + 1];
+    uint8_t open = (uint8_t)(CHAIN_STEP + i);
+    if (compare->op != CHAIN_GT || !is_zero(chain, compare->b)) return false;
+    *gate = compare->a;
+    bool selects = use->op == CHAIN_SELECT && use->a == open && use->b == x && is_zero(chain, use->c);
+    bool multiplies = use->op == CHAIN_MUL && ((use->a == open && use->b == x) || (use->a == x && use->b == open));
+    return selects || multiplies;
+}
+
 uint32_t chain_operand_count(uint32_t op) {
     switch (op) {
     case CHAIN_NONE: return 0;

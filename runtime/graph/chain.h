@@ -39,6 +39,9 @@ bool chain_uses_index(const chain *chain);
 /* Drops what no output needs. input_map[i]: what input i is now, 0xff if nothing reads it. */
 void chain_prune(chain *chain, uint8_t input_map[MAX_INPUTS]);
 
+/* True if steps i and i + 1 let operand x through where *gate is above zero, else make it zero: relu's gradient. */
+bool chain_gates(const chain *chain, uint32_t i, uint8_t x, uint8_t *gate);
+
 /* True if a step reads the step record (random operators). */
 bool chain_is_random(const chain *chain);
 

@@ -248,7 +248,38 @@ static void swap_inputs(unit *unit, uint32_t index) {
     unit->inputs[index] = first;
 }
 
-static bool fuse_epilogue(fusing *f, uint32_t p) {
+/* Merges into `next`, what consumer c is to become as an epilogue, the units that make its other inputs: constants, and
+ * with `private` those that nothing else reads. */
+static bool absorb_producers(fusing *f, uint32_t c, bool private, unit *next) {
+    for (uint32_t i = 0; i < next->input_count; i++) {
+        uint32_t k = producer_of(f, next->inputs[i]);
+        if (k == UINT32_MAX || !f->units[k].alive || !f->units[k].pointwise) continue;
+        const unit *producer = &f->units[k];
+        bool alone = private && producer->output_count == 1 && shape_equal(&producer->domain, &next->domain)
+                     && !chain_uses_index(&producer->chain) && all_outputs_private(f, k, c);
+        if (producer->input_count && !alone) continue;
+        unit with = *next;
+        if (!chain_merge(&producer->chain, producer->inputs, producer->outputs, &next->chain, next->inputs, &with.chain,
+                         with.inputs, &with.input_count))
+            return false;
+        with.chain.output_count = 1;
+        *next = with;
+        i = UINT32_MAX; /* from the start: the inputs moved */
+    }
+    return true;
+}
+
+/* The units that made a dead unit's inputs, where nobody else reads them. */
+static void retire_producers(fusing *f, const unit *dead) {
+    for (uint32_t i = 0; i < dead->input_count; i++) {
+        uint32_t k = producer_of(f, dead->inputs[i]);
+        if (k == UINT32_MAX || !f->units[k].alive || !f->units[k].pointwise) continue;
+        retire_unread(f, k);
+        if (!f->units[k].alive) retire_producers(f, &f->units[k]);
+    }
+}
+
+static bool fuse_epilogue_with(fusing *f, uint32_t p, bool private) {
     unit *product = &f->units[p];
     tuff_tensor *result = product->outputs[0];
     uint32_t c = UINT32_MAX;
@@ -258,17 +289,7 @@ static bool fuse_epilogue(fusing *f, uint32_t p) {
         || consumer->node->backward != product->node->backward)
         return false;
     unit next = *consumer; /* first as a pointwise unit whose inputs are the accumulator and the extra ones */
-    for (uint32_t i = 0; i < next.input_count; i++) { /* constants of this step come along */
-        uint32_t k = producer_of(f, next.inputs[i]);
-        if (k == UINT32_MAX || !f->units[k].alive || !f->units[k].pointwise || f->units[k].input_count) continue;
-        unit with = next;
-        if (!chain_merge(&f->units[k].chain, f->units[k].inputs, f->units[k].outputs, &next.chain, next.inputs,
-                         &with.chain, with.inputs, &with.input_count))
-            return false;
-        with.chain.output_count = 1;
-        next = with;
-        i = UINT32_MAX; /* from the start: the inputs moved */
-    }
+    if (!absorb_producers(f, c, private, &next)) return false;
     if (product->has_chain) {
         tuff_tensor *inputs[MAX_INPUTS] = { result }; /* stands for the raw accumulator */
         tuff_tensor raw = *result;
@@ -310,7 +331,13 @@ static bool fuse_epilogue(fusing *f, uint32_t p) {
     f->unit_of[consumer->outputs[0]->id] = p;
     join_labels(product->label, sizeof product->label, product->label, consumer->label);
     f->units[c].alive = false;
+    retire_producers(f, &f->units[c]);
     return true;
+}
+
+/* With what the consumer alone needs (relu's gradient: a comparison), else with the consumer itself. */
+static bool fuse_epilogue(fusing *f, uint32_t p) {
+    return fuse_epilogue_with(f, p, true) || fuse_epilogue_with(f, p, false);
 }
 
 static bool fuse_prologue(fusing *f, uint32_t r) {

@@ -89,7 +89,7 @@ struct operator{
 
     tuff_result (*lower)(lowering * lowering, const node *node);
 
-    /* A product: whether its kernels can run this chain on their accumulators (chain.h says whose its inputs are). */
+    /* Whether the row's kernels can run this chain on their results (chain.h says whose its inputs are): products. */
     bool (*accepts_epilogue)(const node *node, const struct chain *chain, tuff_tensor *const *extra_inputs,
                              uint32_t extra_count);
 };

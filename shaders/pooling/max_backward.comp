@@ -4,17 +4,20 @@
 // Nothing is kept from the forward pass: a window's largest pixel is found again. Where windows overlap, each pixel
 // looks at all that cover it. Where they do not (APART: stride >= kernel), an invocation owns a cell of stride x stride
 // pixels, of which one window covers a part: it looks once and writes every pixel of the cell.
+//
+// GATED: x is a relu's result and gx what its gradient makes of the above: nothing passes where x is not above zero.
 #extension GL_GOOGLE_include_directive : require
 #include "pooling/window.glsl"
 
 layout(constant_id = 0) const bool APART = false;
+layout(constant_id = 1) const bool GATED = false;
 
 layout(set = 0, binding = 0) readonly buffer Gradient { VALUE g[]; };
 layout(set = 0, binding = 1) readonly buffer X { VALUE x[]; };
 layout(set = 0, binding = 2) writeonly buffer Gx { VALUE gx[]; };
 
-// The row-major number, in the image, of the largest pixel of window (o_row, o_column).
-INDEX largest_of(place p, int o_row, int o_column) {
+// The row-major number, in the image, of the largest pixel of window (o_row, o_column); what arrives for it is gated.
+INDEX largest_of(place p, int o_row, int o_column, inout VALUE gradient) {
     int top = o_row * stride_y - padding_y, left = o_column * stride_x - padding_x;
     int row0 = max(top, 0), row1 = min(top + kernel_y, in_height);
     int column0 = max(left, 0), column1 = min(left + kernel_x, in_width);
@@ -27,6 +30,11 @@ INDEX largest_of(place p, int o_row, int o_column) {
             largest = mix(largest, value, take);
             best = mix(best, INDEX(row * in_width + column), take);
         }
+#if WIDTH == 4
+    if (GATED) gradient = mix(VALUE(0.0), gradient, greaterThan(largest, VALUE(0.0)));
+#else
+    if (GATED) gradient = largest > 0.0 ? gradient : 0.0;
+#endif
     return best;
 }
 
@@ -45,7 +53,7 @@ void cell_at(place p) {
     INDEX best = INDEX(0);
     if (p.row < out_height && p.column < out_width) {
         gradient = g[first_g + offset_of(p, p.row, p.column, out_height, out_width)];
-        best = largest_of(p, p.row, p.column);
+        best = largest_of(p, p.row, p.column, gradient);
     }
     int top = p.row * stride_y - padding_y, left = p.column * stride_x - padding_x;
     for (int row = max(top, 0); row < min(top + stride_y, in_height); row++)
@@ -61,7 +69,8 @@ void pixel_at(place p) {
     for (int row = row0; row <= row1; row++)
         for (int column = column0; column <= column1; column++) {
             VALUE gradient = g[first_g + offset_of(p, row, column, out_height, out_width)];
-            sum += where_equal(largest_of(p, row, column), p.row, p.column, gradient);
+            INDEX best = largest_of(p, row, column, gradient);
+            sum += where_equal(best, p.row, p.column, gradient);
         }
     gx[first_y + offset_of(p, p.row, p.column, in_height, in_width)] = sum;
 }
