@@ -68,8 +68,10 @@ static tuff_result infer_pick(inference *inference) {
     return TUFF_OK;
 }
 
-/* shaders/gather/by_target.comp */
-static tuff_result lower_by_target(lowering *lowering, const node *node, bool hit) {
+/* Shared with shaders/gather/classes.comp. */
+enum { PICK, HIT, INDEX };
+
+static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_t question) {
     const view *x = lowering_view(lowering, node->inputs[0]), *target = lowering_view(lowering, node->inputs[1]);
     const view *y = lowering_view(lowering, node->outputs[0]);
     int64_t rows = x->shape.sizes[0], each = view_count(target) / rows, step = steps_that_fit(lowering, x);
@@ -83,10 +85,10 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, bool hi
         view x_part = view_part(x, n, part), target_part = view_part(&flat_target, n, part);
         view y_part = view_part(&flat_y, n, part);
         uint32_t axes = x->shape.rank - 2;
-        kernel_call call = { .kernel = KERNEL_BY_TARGET,
+        kernel_call call = { .kernel = KERNEL_CLASSES,
                              .operand_count = 3,
                              .params = { (uint32_t)(part * each), (uint32_t)x->shape.sizes[1], 0, 0, 0,
-                                         (uint32_t)x->strides[0], (uint32_t)x->strides[1], hit, axes },
+                                         (uint32_t)x->strides[0], (uint32_t)x->strides[1], question, axes },
                              .param_count = 21 };
         call.operands[0] = lowering_operand(lowering, &x_part, ACCESS_READ, &call.params[2]);
         call.operands[1] = lowering_operand(lowering, &target_part, ACCESS_READ, &call.params[3]);
@@ -102,7 +104,7 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, bool hi
 }
 
 static tuff_result lower_pick(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, false);
+    return lower_by_target(lowering, node, PICK);
 }
 
 static const operator pick = {
@@ -126,10 +128,12 @@ static tuff_result infer_class_index(inference *inference) {
 
 static tuff_result lower_class_index(lowering *lowering, const node *node) {
     const view *y = lowering_view(lowering, node->outputs[0]);
-    kernel_call call = {
-        .kernel = KERNEL_CLASS_INDEX, .operand_count = 1, .params = { (uint32_t)view_count(y) }, .param_count = 2
-    };
-    call.operands[0] = lowering_operand(lowering, y, ACCESS_WRITE, &call.params[1]);
+    kernel_call call = { .kernel = KERNEL_CLASSES,
+                         .operand_count = 3,
+                         .params = { [0] = (uint32_t)view_count(y), [7] = INDEX },
+                         .param_count = 21 };
+    call.operands[2] = lowering_operand(lowering, y, ACCESS_WRITE, &call.params[4]);
+    call.operands[0] = call.operands[1] = call.operands[2]; /* unread; every binding needs a buffer */
     flat_groups(&call, (uint64_t)view_count(y), LANES);
     return lowering_call(lowering, &call);
 }
@@ -379,7 +383,7 @@ static tuff_result infer_hit(inference *inference) {
 }
 
 static tuff_result lower_hit(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, true);
+    return lower_by_target(lowering, node, HIT);
 }
 
 static const operator hit = {

@@ -1,12 +1,14 @@
-/* The arena of whole networks is at most 1.15 times the largest sum of live bytes. */
+/* Whole networks: the arena is at most 1.15 times the largest sum of live bytes, and pipelines are few. */
 #include "program_test.h"
 #include "support.h"
 
-#include <tuff/layers.h>
+#include "samples/mnist/network.h"
+
+#include <stdlib.h>
 
 static tuff_device *device;
 
-typedef tuff_tensor *(*network)(tuff_graph *graph, int64_t batch); /* logits of 10 classes */
+typedef tuff_tensor *(*builder)(tuff_graph *graph, int64_t batch); /* logits of 10 classes */
 
 static tuff_tensor *image(tuff_graph *graph, int64_t batch) {
     return tuff_input(graph, "image", TUFF_F32, TUFF_SHAPE(batch, 1, 28, 28));
@@ -52,7 +54,7 @@ static tuff_tensor *residual(tuff_graph *graph, int64_t batch) {
     return linear(tuff_flatten(tuff_global_avg_pool2d(x)), "fc", 10);
 }
 
-static void check(network build, const char *name) {
+static void check(builder build, const char *name) {
     enum { BATCH = 64 };
     tuff_model *model = tuff_model_create(device, NULL);
     tuff_optimizer *adam = tuff_adam_create(model, NULL);
@@ -88,10 +90,41 @@ static void test_residual(void **state) {
     check(residual, "residual");
 }
 
+/* The digits' sample to the end of its first step, on a device of its own: what is compiled for it. */
+static void test_pipelines(void **state) {
+    (void)state;
+    tuff_device *own = test_device_open(NULL);
+    tuff_model *model = tuff_model_create(own, NULL);
+    tuff_optimizer *adam = tuff_adamw_create(model, NULL);
+    const recipe *recipe = recipe_find("cnn");
+    network network = { 0 };
+    ASSERT_OK(network_build(model, recipe, recipe->batch, &network));
+    tuff_program *program = NULL;
+    ASSERT_OK(network_compile(&network, "train", recipe->batch, adam, &program));
+    float *images = calloc((size_t)recipe->batch * IMAGE_PIXELS, sizeof *images);
+    int32_t *labels = calloc((size_t)recipe->batch, sizeof *labels);
+    assert_true(images && labels);
+    ASSERT_OK(tuff_write(program, network.image, images, (size_t)recipe->batch * IMAGE_PIXELS * sizeof *images));
+    ASSERT_OK(tuff_write(program, network.label, labels, (size_t)recipe->batch * sizeof *labels));
+    ASSERT_OK(tuff_run(program));
+    ASSERT_OK(tuff_device_wait(own));
+    tuff_device_counters counters;
+    tuff_device_get_counters(own, &counters);
+    print_message("mnist to its first step: %u pipelines\n", (unsigned)counters.pipelines);
+    /* forced paths need what they need */
+    if (!getenv("TUFF_FORCE") && counters.pipelines > 24) fail_msg("%u pipelines", (unsigned)counters.pipelines);
+    free(images);
+    free(labels);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(network.graph);
+    tuff_model_destroy(model);
+    tuff_device_close(own);
+}
+
 int main(void) {
     device = test_device_open(NULL);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_cnn), cmocka_unit_test(test_mlp),
-                                        cmocka_unit_test(test_residual) };
+                                        cmocka_unit_test(test_residual), cmocka_unit_test(test_pipelines) };
     int failed = cmocka_run_group_tests_name("network plans", tests, NULL, NULL);
     tuff_device_close(device);
     return failed;

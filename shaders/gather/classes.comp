@@ -1,0 +1,57 @@
+#version 450
+// What losses ask about classes. For logits x of (N, C, J...) and a class target[n, j] of each row, one of
+//   pick:   y[n, j] = x[n, target[n, j], j], what a loss takes from the logits; NaN where the target is no class
+//   hit:    y[n, j] = 1 if the first largest of x[n, 0 .. C, j] stands at target[n, j], else 0; NaN counts as largest,
+//           as in torch.argmax
+//   index:  y[c] = c as an integer, which a chain compares with the target
+// One invocation an element of y; x lies as it likes: j's axes have sizes and strides. They run for microseconds and are
+// compiled for many milliseconds: hence one kernel.
+#extension GL_GOOGLE_include_directive : require
+#include "gather/flat.glsl"
+
+layout(set = 0, binding = 0) readonly buffer X { float x[]; };
+layout(set = 0, binding = 1) readonly buffer Target { int target[]; };
+layout(set = 0, binding = 2) writeonly buffer Y { uint y[]; };
+
+#define PICK  0u
+#define HIT   1u
+#define INDEX 2u
+
+layout(push_constant) uniform Params {
+    uint count; // of y
+    uint classes;
+    uint first_x, first_target, first_y;
+    uint batch_stride, class_stride;
+    uint question;
+    uint axes; // of j, fastest first
+    uint size[6], stride[6];
+};
+
+uint first_largest(uint at) {
+    uint best = 0u;
+    float largest = x[at];
+    for (uint c = 1u; c < classes; c++) {
+        float value = x[at + c * class_stride];
+        if (!is_nan(largest) && (is_nan(value) || value > largest)) {
+            largest = value;
+            best = c;
+        }
+    }
+    return best;
+}
+
+float answer(uint i) {
+    uint at = first_x, rest = i, wanted = uint(target[first_target + i]);
+    for (uint axis = 0u; axis < axes; axis++) {
+        at += rest % size[axis] * stride[axis];
+        rest /= size[axis];
+    }
+    at += rest * batch_stride;
+    if (question == HIT) return first_largest(at) == wanted ? 1.0 : 0.0;
+    return wanted < classes ? x[at + wanted * class_stride] : NOT_A_NUMBER;
+}
+
+void main() {
+    uint i = flat_index();
+    if (i < count) y[first_y + i] = question == INDEX ? i : floatBitsToUint(answer(i));
+}
