@@ -8,19 +8,22 @@ static const product_variant variants[] = {
       .about = "the same as row16 with 8 rows: the quickest to compile, for small products",
       .kernels = { KERNEL_PRODUCT_ROW8_PLAIN, KERNEL_PRODUCT_ROW8_WINDOW, KERNEL_PRODUCT_ROW8_PATCH },
       .tile_m = 8,
+      .tile_n = 4,
       .step_k = 4,
       .row = true },
     { .name = "row16",
       .about = "for drivers on the CPU: 16 rows and 4 columns a lane in registers, loads shared by shuffles",
       .kernels = { KERNEL_PRODUCT_ROW16_PLAIN, KERNEL_PRODUCT_ROW16_WINDOW, KERNEL_PRODUCT_ROW16_PATCH },
       .tile_m = 16,
+      .tile_n = 4,
       .step_k = 4,
       .row = true,
       .least = UINT64_C(1) << 25 },
     { .name = "row32",
-      .about = "the same with 32 rows: a third faster, twice as long to compile",
+      .about = "the same with 32 rows and 8 columns a lane: half as fast again, slow to compile, for large products",
       .kernels = { KERNEL_PRODUCT_ROW32_PLAIN, KERNEL_PRODUCT_ROW32_WINDOW, KERNEL_PRODUCT_ROW32_PATCH },
       .tile_m = 32,
+      .tile_n = 8,
       .step_k = 4,
       .row = true,
       .least = UINT64_C(1) << 30 },
@@ -45,7 +48,7 @@ bool product_variant_runs(const product_variant *variant, const device_limits *l
 }
 
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits) {
-    return variant->tile_n ? variant->tile_n : 4 * limits->subgroup_size;
+    return variant->row ? variant->tile_n * limits->subgroup_size : variant->tile_n;
 }
 
 tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
@@ -62,7 +65,10 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
         known = true;
         if (!product_variant_runs(variant, limits)) continue;
         if (!forced && variant->row != rows) continue;
-        if (!*out || exact || work >= variant->least) *out = variant;
+        /* columns that are not there would be computed all the same */
+        bool wastes = *out && product_variant_columns(*out, limits) >= n
+                      && product_variant_columns(variant, limits) > product_variant_columns(*out, limits);
+        if (!*out || exact || (work >= variant->least && !wastes)) *out = variant;
     }
     if (!*out && !forced) *out = &variants[VARIANT_COUNT - 1]; /* a driver on the CPU that cannot shuffle */
     if (*out) return TUFF_OK;

@@ -12,7 +12,7 @@ typedef struct product_variant {
     const char *about;
     enum kernel_id kernels[LOADER_COUNT];
     uint32_t tile_m;
-    uint32_t tile_n; /* 0: four columns for each lane of a subgroup */
+    uint32_t tile_n; /* row: columns of each lane of a subgroup */
     uint32_t step_k;
     bool row;       /* a workgroup is one subgroup, which shuffles */
     uint64_t least; /* multiply-adds from which it pays, within its family */

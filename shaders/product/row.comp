@@ -5,7 +5,8 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 // D[z][m][n] = epilogue(sum over k of A[z][m][k] * B[z][k][n]), for drivers that run on the CPU.
 //
-// A workgroup is one subgroup. It makes ROWS rows of D, each lane four columns of all of them, in registers. Memory
+// A workgroup is one subgroup. It makes ROWS rows of D, each lane four columns of all of them (VECTORS 2: eight, half of
+// them behind the other lanes' first four), in registers. Memory
 // is read as rarely as it can be, since a lane's loads cost one by one there: for four steps of k the lanes share
 // the loads of A among them and hand the values round by shuffles with constant lanes, which cost nothing but an
 // instruction. No shared memory and no barriers. Rows are written in a loop: a store's code is long there and would be
@@ -18,6 +19,12 @@ layout(constant_id = 0) const uint LANES = 8; // the subgroup's size
 #include "product/epilogue.glsl"
 
 #define MOST_LOADS (ROWS / 4) // with four lanes
+
+#if VECTORS == 2
+#define SECOND(x) x
+#else
+#define SECOND(x)
+#endif
 
 // EACH_ROW(X) is X(0) X(1) ... : names in place of an array, since some drivers keep arrays in memory
 #define ROWS_16(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
@@ -40,12 +47,21 @@ layout(constant_id = 0) const uint LANES = 8; // the subgroup's size
 #define HOLDER(r) (A_MODE == MODE_ALONG_M ? (r % 4) * (ROWS / 4) + r / 4 : r)
 #define HELD(r)   subgroupShuffle(held[HOLDER(r) / LANES], HOLDER(r) % LANES)
 
+// B's columns n .. n + 3 for four steps of k.
+mat4 load_four(Place p, uint k, uint n) {
+    mat4 b;
+    [[unroll]] for (uint j = 0; j < 4; j++)
+        b[j] = load_b(p.b, B_MODE == MODE_ALONG_K ? k : k + j, B_MODE == MODE_ALONG_K ? n + j : n, p.k_end);
+    return B_MODE == MODE_ALONG_K ? transpose(b) : b;
+}
+
 void main() {
+    const uint COLUMNS = 4 * VECTORS * LANES;
     uint lane = gl_SubgroupInvocationID;
-    uint tiles_m = (M + ROWS - 1) / ROWS, tiles_n = (N + 4 * LANES - 1) / (4 * LANES);
+    uint tiles_m = (M + ROWS - 1) / ROWS, tiles_n = (N + COLUMNS - 1) / COLUMNS;
     uint tile = gl_WorkGroupID.y * min(tiles_m * tiles_n, 65535u) + gl_WorkGroupID.x;
     uint tile_n = tile / tiles_m; // along m first: what was read of B is in the cache
-    uint m0 = (tile - tile_n * tiles_m) * ROWS, n = (tile_n * LANES + lane) * 4;
+    uint m0 = (tile - tile_n * tiles_m) * ROWS, n = tile_n * COLUMNS + lane * 4;
     Place p = place(gl_WorkGroupID.z);
     bool past = tile >= tiles_m * tiles_n; // the last of several lines of workgroups may reach past the tiles
     if (past) p.k_end = p.k_begin;
@@ -61,16 +77,16 @@ void main() {
         steps[i] = along_m ? at / (ROWS / 4) : 0;
     }
 
-#define CLEAR(r) vec4 sum_##r = vec4(0);
+#define CLEAR(r) vec4 sum_##r = vec4(0); SECOND(vec4 more_##r = vec4(0);)
     EACH_ROW(CLEAR)
     for (uint k = p.k_begin; k < p.k_end; k += 4) {
-        mat4 b;
-        [[unroll]] for (uint j = 0; j < 4; j++)
-            b[j] = load_b(p.b, B_MODE == MODE_ALONG_K ? k : k + j, B_MODE == MODE_ALONG_K ? n + j : n, p.k_end);
-        if (B_MODE == MODE_ALONG_K) b = transpose(b);
+        mat4 b = load_four(p, k, n);
+        SECOND(mat4 b_more = load_four(p, k, n + 4 * LANES);)
         vec4 held[MOST_LOADS];
         [[unroll]] for (uint i = 0; i < loads; i++) held[i] = load_a(rows[i], k + steps[i], p.k_end);
-#define MULTIPLY(r, a) sum_##r += (a).x * b[0] + (a).y * b[1] + (a).z * b[2] + (a).w * b[3];
+#define MULTIPLY(r, a)                                                                                                 \
+    sum_##r += (a).x * b[0] + (a).y * b[1] + (a).z * b[2] + (a).w * b[3];                                              \
+    SECOND(more_##r += (a).x * b_more[0] + (a).y * b_more[1] + (a).z * b_more[2] + (a).w * b_more[3];)
 #define MULTIPLY_FOUR(r0, r1, r2, r3)                                                                                  \
     {                                                                                                                  \
         mat4 a = mat4(HELD(r0), HELD(r1), HELD(r2), HELD(r3));                                                         \
@@ -80,11 +96,14 @@ void main() {
         EACH_FOUR_ROWS(MULTIPLY_FOUR)
     }
 
-    uint count = n < N && !past ? min(ROWS, M - m0) : 0;
-    for (uint r = 0; r < count; r++) {
-        vec4 x = sum_0;
-#define PICK(i) x = r == i ? sum_##i : x;
-        EACH_ROW(PICK)
-        finish(p, m0 + r, n, x);
+    for (uint v = 0; v < VECTORS; v++, n += 4 * LANES) {
+        uint count = n < N && !past ? min(ROWS, M - m0) : 0;
+        for (uint r = 0; r < count; r++) {
+            vec4 x = sum_0;
+            SECOND(if (v == 1) x = more_0;)
+#define PICK(i) x = r == i ? SECOND(v == 1 ? more_##i :) sum_##i : x;
+            EACH_ROW(PICK)
+            finish(p, m0 + r, n, x);
+        }
     }
 }
