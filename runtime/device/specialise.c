@@ -1,6 +1,7 @@
 /* Folds specialization constants in a SPIR-V module. Three walks:
  *
- *   constants   OpSpecConstant... become OpConstant..., operations on them are evaluated
+ *   constants   OpSpecConstant... become OpConstant..., operations on them are evaluated (those on vectors stay
+ *               OpSpecConstantOp, of operands that are constant now)
  *   reach       from the entry points through calls and branches, taking one way where the condition is known
  *   emit        what was reached
  *
@@ -23,6 +24,7 @@ enum {
     OP_CONSTANT_FALSE = 42,
     OP_CONSTANT = 43,
     OP_CONSTANT_COMPOSITE = 44,
+    OP_CONSTANT_NULL = 46,
     OP_SPEC_TRUE = 48,
     OP_SPEC_FALSE = 49,
     OP_SPEC = 50,
@@ -33,8 +35,10 @@ enum {
     OP_FUNCTION_CALL = 57,
     OP_STORE = 62,
     OP_COPY_MEMORY = 63,
+    OP_COPY_MEMORY_SIZED = 64,
     OP_DECORATE = 71,
     OP_COMPOSITE_EXTRACT = 81,
+    OP_IMAGE_WRITE = 99,
     OP_CONTROL_BARRIER = 224,
     OP_MEMORY_BARRIER = 225,
     OP_ATOMIC_STORE = 228,
@@ -96,6 +100,8 @@ static bool has_no_result(uint32_t op) {
     case OP_FUNCTION_END:
     case OP_STORE:
     case OP_COPY_MEMORY:
+    case OP_COPY_MEMORY_SIZED:
+    case OP_IMAGE_WRITE:
     case OP_ATOMIC_STORE:
     case OP_CONTROL_BARRIER:
     case OP_MEMORY_BARRIER:
@@ -107,6 +113,29 @@ static bool has_no_result(uint32_t op) {
 
 /* ---- evaluating ---------------------------------------------------------------------------------- */
 
+/* The magnitudes are divided: INT32_MIN / -1 would overflow. */
+static uint32_t magnitude(uint32_t word) {
+    return word >> 31 ? 0 - word : word;
+}
+
+static uint32_t signed_quotient(uint32_t a, uint32_t b) {
+    if (b == 0) return 0;
+    uint32_t quotient = magnitude(a) / magnitude(b);
+    return (a ^ b) >> 31 ? 0 - quotient : quotient;
+}
+
+static uint32_t signed_rest(uint32_t a, uint32_t b) {
+    if (b == 0) return 0;
+    uint32_t rest = magnitude(a) % magnitude(b);
+    return a >> 31 ? 0 - rest : rest;
+}
+
+static uint32_t shifted_signed(uint32_t word, uint32_t by) {
+    if (by >= 32) return 0;
+    return word >> 31 ? ~(~word >> by) : word >> by;
+}
+
+/* False where the operation is not among these. What SPIR-V leaves undefined (division by 0, long shifts) is 0. */
 static bool evaluate(uint32_t op, const uint32_t *v, uint32_t count, uint32_t *result) {
     int32_t a = (int32_t)v[0], b = count > 1 ? (int32_t)v[1] : 0;
     uint32_t ua = v[0], ub = count > 1 ? v[1] : 0;
@@ -117,8 +146,13 @@ static bool evaluate(uint32_t op, const uint32_t *v, uint32_t count, uint32_t *r
     case 128: *result = ua + ub; return true;                   /* OpIAdd */
     case 130: *result = ua - ub; return true;                   /* OpISub */
     case 132: *result = ua * ub; return true;                   /* OpIMul */
-    case 134: *result = ub ? ua / ub : 0; return ub != 0;       /* OpUDiv */
-    case 137: *result = ub ? ua % ub : 0; return ub != 0;       /* OpUMod */
+    case 134: *result = ub ? ua / ub : 0; return true;       /* OpUDiv */
+    case 135: *result = signed_quotient(ua, ub); return true; /* OpSDiv */
+    case 137: *result = ub ? ua % ub : 0; return true;       /* OpUMod */
+    case 138: *result = signed_rest(ua, ub); return true;    /* OpSRem */
+    case 139: *result = signed_rest(ua, ub);                    /* OpSMod: with the divisor's sign */
+        if (*result && (*result ^ ub) >> 31) *result += ub;
+        return true;
     case 164: *result = ua == ub; return true;                  /* OpLogicalEqual */
     case 165: *result = ua != ub; return true;                  /* OpLogicalNotEqual */
     case 166: *result = ua | ub; return true;                   /* OpLogicalOr */
@@ -135,8 +169,9 @@ static bool evaluate(uint32_t op, const uint32_t *v, uint32_t count, uint32_t *r
     case 177: *result = a < b; return true;                     /* OpSLessThan */
     case 178: *result = ua <= ub; return true;                  /* OpULessThanEqual */
     case 179: *result = a <= b; return true;                    /* OpSLessThanEqual */
-    case 194: *result = ub < 32 ? ua >> ub : 0; return ub < 32; /* OpShiftRightLogical */
-    case 196: *result = ub < 32 ? ua << ub : 0; return ub < 32; /* OpShiftLeftLogical */
+    case 194: *result = ub < 32 ? ua >> ub : 0; return true; /* OpShiftRightLogical */
+    case 195: *result = shifted_signed(ua, ub); return true; /* OpShiftRightArithmetic */
+    case 196: *result = ub < 32 ? ua << ub : 0; return true; /* OpShiftLeftLogical */
     case 197: *result = ua | ub; return true;                   /* OpBitwiseOr */
     case 198: *result = ua ^ ub; return true;                   /* OpBitwiseXor */
     case 199: *result = ua & ub; return true;                   /* OpBitwiseAnd */
@@ -186,12 +221,16 @@ static void read_constants(module *m, const uint32_t *constants, uint32_t consta
             break;
         case OP_CONSTANT_TRUE: learn(m, w[2], 1); break;
         case OP_CONSTANT_FALSE: learn(m, w[2], 0); break;
+        case OP_CONSTANT_NULL:
+            if (m->state[w[1]] & (INT_TYPE | BOOL_TYPE)) learn(m, w[2], 0);
+            break;
         case OP_CONSTANT:
             if (m->state[w[1]] & INT_TYPE) learn(m, w[2], w[3]);
             break;
         case OP_SPEC_TRUE:
         case OP_SPEC_FALSE:
         case OP_SPEC: {
+            if (opcode(w[0]) == OP_SPEC && length(w[0]) > 4) break; /* of 64 bits: keeps its default */
             bool given = m->spec[w[2]] < constant_count;
             uint32_t standard = opcode(w[0]) == OP_SPEC ? w[3] : opcode(w[0]) == OP_SPEC_TRUE;
             learn(m, w[2], given ? constants[m->spec[w[2]]] : standard);
@@ -214,9 +253,14 @@ static void read_constants(module *m, const uint32_t *constants, uint32_t consta
 
 /* ---- reaching ------------------------------------------------------------------------------------ */
 
-/* The one target of a terminator whose condition is known; 0 if it is not. */
+/* The one target of a terminator whose condition is known; 0 if it is not. A loop's way back is never folded, since each
+ * loop must have one: `do ... while (false)` stays as it is. */
 static uint32_t folded_target(const module *m, const uint32_t *w) {
-    if (opcode(w[0]) == OP_BRANCH_CONDITIONAL && m->state[w[1]] & KNOWN) return m->value[w[1]] ? w[2] : w[3];
+    if (opcode(w[0]) == OP_BRANCH_CONDITIONAL && m->state[w[1]] & KNOWN) {
+        size_t here = (size_t)(w - m->words);
+        if (m->place[w[2]] < here || m->place[w[3]] < here) return 0;
+        return m->value[w[1]] ? w[2] : w[3];
+    }
     if (opcode(w[0]) != OP_SWITCH || !(m->state[w[1]] & KNOWN)) return 0;
     for (uint32_t i = 3; i + 1 < length(w[0]); i += 2)
         if (w[i] == m->value[w[1]]) return w[i + 1];
@@ -355,6 +399,12 @@ static void emit_branch(module *m, uint32_t label) {
 
 static void emit_constant(module *m, const uint32_t *w) {
     uint32_t type = w[1], id = w[2], value = m->value[id];
+    if (!(m->state[id] & KNOWN)) {
+        size_t begin = m->used;
+        emit(m, w, length(w[0]));
+        m->out[begin] = length(w[0]) << 16 | OP_CONSTANT;
+        return;
+    }
     if (m->state[type] & BOOL_TYPE) {
         const uint32_t words[] = { 3u << 16 | (value ? OP_CONSTANT_TRUE : OP_CONSTANT_FALSE), type, id };
         emit(m, words, 3);
@@ -399,7 +449,12 @@ static void emit_phi(module *m, const uint32_t *w, uint32_t block) {
     size_t begin = m->used;
     emit(m, w, 3);
     for (uint32_t i = 3; i + 1 < length(w[0]); i += 2)
-        if (is_edge(m, w[i + 1], block)) emit(m, w + i, 2);
+        if (is_edge(m, w[i + 1], block)) {
+            emit(m, w + i, 2);
+        } else if (m->loop[w[i + 1]] == block && !(m->state[w[i + 1]] & BLOCK_REACHED)) {
+            const uint32_t words[] = { w[2], w[i + 1] }; /* from an emptied continue block, where all else may be gone */
+            emit(m, words, 2);
+        }
     m->out[begin] = (uint32_t)(m->used - begin) << 16 | OP_PHI;
 }
 
@@ -450,6 +505,7 @@ static void emit_function(module *m, size_t at) {
 tuff_result spirv_specialise(const uint32_t *words, size_t size, const uint32_t *constants, uint32_t constant_count,
                              uint32_t **out, size_t *out_size) {
     module m = { .words = words, .count = size / sizeof *words, .bound = words[3] };
+    m.functions = m.count;
     size_t room =
         size + (size_t)m.bound * 4 * sizeof *words; /* emptied blocks and constants may be longer than before */
     m.state = calloc(m.bound, sizeof *m.state);
