@@ -140,42 +140,43 @@ static bool evaluate(uint32_t op, const uint32_t *v, uint32_t count, uint32_t *r
     int32_t a = (int32_t)v[0], b = count > 1 ? (int32_t)v[1] : 0;
     uint32_t ua = v[0], ub = count > 1 ? v[1] : 0;
     switch (op) {
-    case 83: *result = ua; return true;                         /* OpCopyObject */
-    case 124: *result = ua; return true;                        /* OpBitcast */
-    case 126: *result = 0 - ua; return true;                    /* OpSNegate */
-    case 128: *result = ua + ub; return true;                   /* OpIAdd */
-    case 130: *result = ua - ub; return true;                   /* OpISub */
-    case 132: *result = ua * ub; return true;                   /* OpIMul */
-    case 134: *result = ub ? ua / ub : 0; return true;       /* OpUDiv */
+    case 83: *result = ua; return true;                       /* OpCopyObject */
+    case 124: *result = ua; return true;                      /* OpBitcast */
+    case 126: *result = 0 - ua; return true;                  /* OpSNegate */
+    case 128: *result = ua + ub; return true;                 /* OpIAdd */
+    case 130: *result = ua - ub; return true;                 /* OpISub */
+    case 132: *result = ua * ub; return true;                 /* OpIMul */
+    case 134: *result = ub ? ua / ub : 0; return true;        /* OpUDiv */
     case 135: *result = signed_quotient(ua, ub); return true; /* OpSDiv */
-    case 137: *result = ub ? ua % ub : 0; return true;       /* OpUMod */
-    case 138: *result = signed_rest(ua, ub); return true;    /* OpSRem */
-    case 139: *result = signed_rest(ua, ub);                    /* OpSMod: with the divisor's sign */
+    case 137: *result = ub ? ua % ub : 0; return true;        /* OpUMod */
+    case 138: *result = signed_rest(ua, ub); return true;     /* OpSRem */
+    case 139:
+        *result = signed_rest(ua, ub); /* OpSMod: with the divisor's sign */
         if (*result && (*result ^ ub) >> 31) *result += ub;
         return true;
-    case 164: *result = ua == ub; return true;                  /* OpLogicalEqual */
-    case 165: *result = ua != ub; return true;                  /* OpLogicalNotEqual */
-    case 166: *result = ua | ub; return true;                   /* OpLogicalOr */
-    case 167: *result = ua & ub; return true;                   /* OpLogicalAnd */
-    case 168: *result = !ua; return true;                       /* OpLogicalNot */
-    case 169: *result = ua ? v[1] : v[2]; return true;          /* OpSelect */
-    case 170: *result = ua == ub; return true;                  /* OpIEqual */
-    case 171: *result = ua != ub; return true;                  /* OpINotEqual */
-    case 172: *result = ua > ub; return true;                   /* OpUGreaterThan */
-    case 173: *result = a > b; return true;                     /* OpSGreaterThan */
-    case 174: *result = ua >= ub; return true;                  /* OpUGreaterThanEqual */
-    case 175: *result = a >= b; return true;                    /* OpSGreaterThanEqual */
-    case 176: *result = ua < ub; return true;                   /* OpULessThan */
-    case 177: *result = a < b; return true;                     /* OpSLessThan */
-    case 178: *result = ua <= ub; return true;                  /* OpULessThanEqual */
-    case 179: *result = a <= b; return true;                    /* OpSLessThanEqual */
+    case 164: *result = ua == ub; return true;               /* OpLogicalEqual */
+    case 165: *result = ua != ub; return true;               /* OpLogicalNotEqual */
+    case 166: *result = ua | ub; return true;                /* OpLogicalOr */
+    case 167: *result = ua & ub; return true;                /* OpLogicalAnd */
+    case 168: *result = !ua; return true;                    /* OpLogicalNot */
+    case 169: *result = ua ? v[1] : v[2]; return true;       /* OpSelect */
+    case 170: *result = ua == ub; return true;               /* OpIEqual */
+    case 171: *result = ua != ub; return true;               /* OpINotEqual */
+    case 172: *result = ua > ub; return true;                /* OpUGreaterThan */
+    case 173: *result = a > b; return true;                  /* OpSGreaterThan */
+    case 174: *result = ua >= ub; return true;               /* OpUGreaterThanEqual */
+    case 175: *result = a >= b; return true;                 /* OpSGreaterThanEqual */
+    case 176: *result = ua < ub; return true;                /* OpULessThan */
+    case 177: *result = a < b; return true;                  /* OpSLessThan */
+    case 178: *result = ua <= ub; return true;               /* OpULessThanEqual */
+    case 179: *result = a <= b; return true;                 /* OpSLessThanEqual */
     case 194: *result = ub < 32 ? ua >> ub : 0; return true; /* OpShiftRightLogical */
     case 195: *result = shifted_signed(ua, ub); return true; /* OpShiftRightArithmetic */
     case 196: *result = ub < 32 ? ua << ub : 0; return true; /* OpShiftLeftLogical */
-    case 197: *result = ua | ub; return true;                   /* OpBitwiseOr */
-    case 198: *result = ua ^ ub; return true;                   /* OpBitwiseXor */
-    case 199: *result = ua & ub; return true;                   /* OpBitwiseAnd */
-    case 200: *result = ~ua; return true;                       /* OpNot */
+    case 197: *result = ua | ub; return true;                /* OpBitwiseOr */
+    case 198: *result = ua ^ ub; return true;                /* OpBitwiseXor */
+    case 199: *result = ua & ub; return true;                /* OpBitwiseAnd */
+    case 200: *result = ~ua; return true;                    /* OpNot */
     default: return false;
     }
 }
@@ -253,8 +254,8 @@ static void read_constants(module *m, const uint32_t *constants, uint32_t consta
 
 /* ---- reaching ------------------------------------------------------------------------------------ */
 
-/* The one target of a terminator whose condition is known; 0 if it is not. A loop's way back is never folded, since each
- * loop must have one: `do ... while (false)` stays as it is. */
+/* The one target of a terminator whose condition is known; 0 if it is not. A loop's way back is never folded, since
+ * each loop must have one: `do ... while (false)` stays as it is. */
 static uint32_t folded_target(const module *m, const uint32_t *w) {
     if (opcode(w[0]) == OP_BRANCH_CONDITIONAL && m->state[w[1]] & KNOWN) {
         size_t here = (size_t)(w - m->words);
@@ -273,10 +274,16 @@ static bool set(module *m, uint32_t id, uint8_t bit) {
     return is_new;
 }
 
+/* Whether a folded switch keeps its default beside its one target: the cases fall through to a default that stands
+ * before them, as glslang has it, and blocks must not stand before those that dominate them. */
+static bool keeps_default(const module *m, const uint32_t *w, uint32_t one) {
+    return opcode(w[0]) == OP_SWITCH && m->state[w[2]] & BLOCK_REACHED && m->place[w[2]] < m->place[one];
+}
+
 /* Whether the terminator w goes to a label. */
 static bool goes_to(const module *m, const uint32_t *w, uint32_t label) {
     uint32_t one = folded_target(m, w);
-    if (one) return one == label;
+    if (one) return one == label || (w[2] == label && keeps_default(m, w, one));
     switch (opcode(w[0])) {
     case OP_BRANCH: return w[1] == label;
     case OP_BRANCH_CONDITIONAL: return w[2] == label || w[3] == label;
@@ -299,23 +306,22 @@ static bool is_edge(const module *m, uint32_t from, uint32_t to) {
     return m->state[from] & BLOCK_REACHED && goes_to(m, terminator_of(m, from), to);
 }
 
-/* A phi with one way in is that value. */
-static void learn_phi(module *m, const uint32_t *w, uint32_t block) {
+/* A phi with one way in is that value. True if that is news. */
+static bool learn_phi(module *m, const uint32_t *w, uint32_t block) {
     uint32_t only = 0, ways = 0;
     for (uint32_t i = 3; i + 1 < length(w[0]); i += 2)
-        if (m->place[w[i + 1]] >= m->place[block])
-            return; /* a loop's way back */
-        else if (is_edge(m, w[i + 1], block)) {
+        if (is_edge(m, w[i + 1], block)) {
             only = w[i];
             ways++;
         }
-    if (ways == 1 && m->state[only] & KNOWN && m->state[w[1]] & (INT_TYPE | BOOL_TYPE) && !(m->state[w[2]] & KNOWN))
-        learn(m, w[2], m->value[only]);
+    if (ways != 1 || !(m->state[only] & KNOWN) || !(m->state[w[1]] & (INT_TYPE | BOOL_TYPE)) || m->state[w[2]] & KNOWN)
+        return false;
+    learn(m, w[2], m->value[only]);
+    return true;
 }
 
-/* Walks over the body of a reached function; true if anything new was reached. Blocks stand behind those that dominate
- * them, so that one walk reaches all but what loops bring; the caller repeats. Values found on the way may close ways
- * that an earlier walk took: those blocks stay, unfolded, which is correct. */
+/* Walks over the body of a reached function; true if anything new was reached. Most blocks stand behind those that lead
+ * to them; the caller repeats for the others. */
 static bool walk(module *m, size_t at) {
     bool news = false, reached = false, first = true;
     uint32_t block = 0, merge = 0;
@@ -333,7 +339,6 @@ static bool walk(module *m, size_t at) {
         }
         if (!reached) continue;
         if (op == OP_FUNCTION_CALL) news |= set(m, w[3], FUNCTION_REACHED);
-        if (op == OP_PHI) learn_phi(m, w, block);
         if (op == OP_LOOP_MERGE) {
             m->loop[w[2]] = block;
             news |= set(m, w[1], BLOCK_KEPT) | set(m, w[2], BLOCK_KEPT);
@@ -358,15 +363,33 @@ static bool walk(module *m, size_t at) {
     }
 }
 
-static void reach(module *m) {
-    for (size_t at = HEADER; at < m->functions; at += length(m->words[at]))
-        if (opcode(m->words[at]) == OP_ENTRY_POINT) m->state[m->words[at + 2]] |= FUNCTION_REACHED;
-    for (bool news = true; news;) {
-        news = false;
-        for (size_t at = m->functions; at < m->count; at += length(m->words[at]))
-            if (opcode(m->words[at]) == OP_FUNCTION && m->state[m->words[at + 2]] & FUNCTION_REACHED)
-                news |= walk(m, at);
+/* True if phis of reached blocks gave new values. */
+static bool learn_phis(module *m) {
+    bool news = false;
+    uint32_t block = 0;
+    for (size_t at = m->functions; at < m->count; at += length(m->words[at])) {
+        const uint32_t *w = m->words + at;
+        if (opcode(w[0]) == OP_LABEL) block = w[1];
+        if (opcode(w[0]) == OP_PHI && m->state[block] & BLOCK_REACHED) news |= learn_phi(m, w, block);
     }
+    return news;
+}
+
+/* Phis are looked at only when all that may be reached is known, since a way that looks closed may open late; what they
+ * tell may close more ways, so that all begins again. */
+static void reach(module *m) {
+    do {
+        for (uint32_t id = 0; id < m->bound; id++)
+            m->state[id] &= (uint8_t) ~(BLOCK_REACHED | BLOCK_KEPT | FUNCTION_REACHED);
+        for (size_t at = HEADER; at < m->functions; at += length(m->words[at]))
+            if (opcode(m->words[at]) == OP_ENTRY_POINT) m->state[m->words[at + 2]] |= FUNCTION_REACHED;
+        for (bool news = true; news;) {
+            news = false;
+            for (size_t at = m->functions; at < m->count; at += length(m->words[at]))
+                if (opcode(m->words[at]) == OP_FUNCTION && m->state[m->words[at + 2]] & FUNCTION_REACHED)
+                    news |= walk(m, at);
+        }
+    } while (learn_phis(m));
 }
 
 /* Marks what is defined only where nothing goes. */
@@ -449,12 +472,13 @@ static void emit_phi(module *m, const uint32_t *w, uint32_t block) {
     size_t begin = m->used;
     emit(m, w, 3);
     for (uint32_t i = 3; i + 1 < length(w[0]); i += 2)
-        if (is_edge(m, w[i + 1], block)) {
-            emit(m, w + i, 2);
-        } else if (m->loop[w[i + 1]] == block && !(m->state[w[i + 1]] & BLOCK_REACHED)) {
-            const uint32_t words[] = { w[2], w[i + 1] }; /* from an emptied continue block, where all else may be gone */
-            emit(m, words, 2);
-        }
+        if (is_edge(m, w[i + 1], block)) emit(m, w + i, 2);
+    const uint32_t *end = w;
+    while (opcode(end[0]) != OP_LOOP_MERGE && !is_terminator(opcode(end[0]))) end += length(end[0]);
+    if (opcode(end[0]) == OP_LOOP_MERGE && !(m->state[end[2]] & BLOCK_REACHED)) {
+        const uint32_t words[] = { w[2], end[2] }; /* from the emptied continue block; what came from there is gone */
+        emit(m, words, 2);
+    }
     m->out[begin] = (uint32_t)(m->used - begin) << 16 | OP_PHI;
 }
 
@@ -492,7 +516,10 @@ static void emit_function(module *m, size_t at) {
             emit_branch(m, one);
         } else {
             if (merge && is_terminator(op)) emit(m, merge, 3);
-            if (one) {
+            if (one && keeps_default(m, w, one)) {
+                const uint32_t words[] = { 5u << 16 | OP_SWITCH, w[1], w[2], m->value[w[1]], one };
+                emit(m, words, 5);
+            } else if (one) {
                 const uint32_t words[] = { 3u << 16 | OP_SWITCH, w[1], one };
                 emit(m, words, 3);
             } else {

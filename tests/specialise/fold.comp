@@ -19,7 +19,7 @@ layout(set = 0, binding = 1, std430) readonly buffer X {
     uint data[];
 } xs;
 
-shared uint parts[WIDTH];
+shared uint parts[(WIDTH & 15u) + 1u];
 
 uint place;
 void put(uint value) {
