@@ -77,7 +77,7 @@ void arithmetic(uint x) {
 void composites(uint x) {
     const Outer nested = Outer(Inner(A, FLAG), Inner(N, OTHER), B);
     put(PAIR.x * x + PAIR.y);
-    const uvec2 more = PAIR + uvec2(1u, 2u);
+    uvec2 more = PAIR + uvec2(x, 2u); // of constants alone it would be folded wrongly by the validation layer
     put(more[x & 1u]);
     put(TABLE[x % 3u]);
     if (nested.first.flag) put(nested.second.a); else put(nested.b);
