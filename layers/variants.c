@@ -26,7 +26,8 @@ static const product_variant variants[] = {
       .tile_n = 8,
       .step_k = 4,
       .row = true,
-      .least = UINT64_C(1) << 30 },
+      .least = UINT64_C(1) << 30,
+      .lanes = 8 },
     { .name = "tile64",
       .about = "for GPUs: tiles of 64 x 64 through shared memory, 4 x 4 in registers",
       .kernels = { KERNEL_PRODUCT_TILE64_PLAIN, KERNEL_PRODUCT_TILE64_WINDOW, KERNEL_PRODUCT_TILE64_PATCH },
@@ -44,7 +45,8 @@ const product_variant *product_variants(uint32_t *count) {
 bool product_variant_runs(const product_variant *variant, const device_limits *limits) {
     if (!variant->row) return true;
     uint32_t lanes = limits->subgroup_size;
-    return limits->subgroup_shuffle && lanes >= 4 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
+    return limits->subgroup_shuffle && lanes >= 4 && lanes >= variant->lanes && lanes <= 128
+           && (lanes & (lanes - 1)) == 0;
 }
 
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits) {
@@ -75,7 +77,7 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
     if (known)
         return error_set(TUFF_ERROR_UNSUPPORTED,
                          "the forced variant 'product=%s' cannot run on this device: it needs "
-                         "shuffles in subgroups of 4 to 128",
+                         "shuffles in subgroups of 4 to 128, row32 of 8 and more",
                          forced);
     return error_set(TUFF_ERROR_ARGUMENT,
                      "there is no variant 'product=%s': the forced one is row, tile, or the name "

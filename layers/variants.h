@@ -16,6 +16,7 @@ typedef struct product_variant {
     uint32_t step_k;
     bool row;       /* a workgroup is one subgroup, which shuffles */
     uint64_t least; /* multiply-adds from which it pays, within its family */
+    uint32_t lanes; /* of the subgroup, at least: narrow registers cannot hold its sums */
 } product_variant;
 
 const product_variant *product_variants(uint32_t *count);

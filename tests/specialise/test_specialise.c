@@ -12,7 +12,7 @@ enum {
     VALIDATED = 10,   /* of these are seen by spirv-val, a process each */
     WIDTH = 8,        /* invocations of fold.comp at most */
     CASES = 64,       /* results of an invocation */
-    DEVICE_LISTS = 8, /* run on the device */
+    DEVICE_LISTS = 4, /* run on the device */
 };
 
 static uint64_t seed = 1;
