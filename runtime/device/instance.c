@@ -67,6 +67,11 @@ static bool is_notice(const char *text) {
         "validation is adjusting settings",
         /* It advises against checking everything at once. */
         "Information with the layer settings provided",
+        /* what GPU-assisted validation turns on for itself, and that it is slow */
+        "Both GPU Assisted Validation and Normal Core Check Validation are enabled",
+        "Internal Warning: Setting VkPhysicalDevice",
+        "Internal Warning: Forcing VkPhysicalDevice",
+        "Ray Query validation option was enabled, but",
     };
     for (uint32_t i = 0; i < COUNT_OF(notices); i++)
         if (strstr(text, notices[i])) return true;
