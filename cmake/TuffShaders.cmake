@@ -1,12 +1,13 @@
 # GLSL to SPIR-V to C: each shader is compiled for Vulkan 1.2, checked by spirv-val and embedded.
 #
-#   tuff_shader(NAME folder/file.comp [DEFINES A=1 B ...])
+#   tuff_shader(NAME folder/file.comp [TEXELS] [DEFINES A=1 B ...])
 #
 # in shaders/CMakeLists.txt adds KERNEL_NAME to `enum kernel_id` in the generated kernels.h. The same
-# file may stand in several lines with other DEFINES.
+# file may stand in several lines with other DEFINES. TEXELS: its first bindings are texel buffers as well
+# (runtime/device/device.h), and TEXELS is defined in it.
 
 function(tuff_shader name source)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" DEFINES)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "TEXELS" "" DEFINES)
   if(NOT EXISTS ${PROJECT_SOURCE_DIR}/shaders/${source})
     message(FATAL_ERROR "tuff_shader(${name} ${source}): there is no shaders/${source}")
   endif()
@@ -16,6 +17,12 @@ function(tuff_shader name source)
   endif()
   set_property(GLOBAL APPEND PROPERTY TUFF_SHADERS ${name})
   set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_SOURCE ${source})
+  if(arg_TEXELS)
+    list(APPEND arg_DEFINES TEXELS)
+    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS true)
+  else()
+    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS false)
+  endif()
   set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_DEFINES ${arg_DEFINES})
 endfunction()
 
@@ -31,10 +38,11 @@ function(tuff_embed_shaders target)
   foreach(name IN LISTS names)
     get_property(source GLOBAL PROPERTY TUFF_SHADER_${name}_SOURCE)
     get_property(defines GLOBAL PROPERTY TUFF_SHADER_${name}_DEFINES)
+    get_property(texels GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS)
     string(TOLOWER ${name} file)
     string(APPEND KERNEL_ENUM "    KERNEL_${name},\n")
     string(APPEND KERNEL_WORDS "static const uint32_t words_${name}[] = {\n#include \"spirv/${file}.inc\"\n};\n")
-    string(APPEND KERNEL_TABLE "    [KERNEL_${name}] = { \"${name}\", words_${name}, sizeof words_${name} },\n")
+    string(APPEND KERNEL_TABLE "    [KERNEL_${name}] = { \"${name}\", words_${name}, sizeof words_${name}, ${texels} },\n")
     set(spirv ${generated}/spirv/${file}.spv)
     set(words ${generated}/spirv/${file}.inc)
     list(TRANSFORM defines PREPEND -D)

@@ -11,6 +11,15 @@ static const product_variant variants[] = {
       .tile_n = 4,
       .step_k = 4,
       .row = true },
+    { .name = "row8-texels",
+      .about = "row8, reading four numbers at a time as texels",
+      .kernels = { KERNEL_PRODUCT_ROW8_TEXELS_PLAIN, KERNEL_PRODUCT_ROW8_TEXELS_WINDOW,
+                   KERNEL_PRODUCT_ROW8_TEXELS_PATCH },
+      .tile_m = 8,
+      .tile_n = 4,
+      .step_k = 4,
+      .row = true,
+      .texels = true },
     { .name = "row16",
       .about = "for drivers on the CPU: 16 rows and 4 columns a lane in registers, loads shared by shuffles",
       .kernels = { KERNEL_PRODUCT_ROW16_PLAIN, KERNEL_PRODUCT_ROW16_WINDOW, KERNEL_PRODUCT_ROW16_PATCH },
@@ -18,6 +27,16 @@ static const product_variant variants[] = {
       .tile_n = 4,
       .step_k = 4,
       .row = true,
+      .least = UINT64_C(1) << 25 },
+    { .name = "row16-texels",
+      .about = "row16, reading four numbers at a time as texels",
+      .kernels = { KERNEL_PRODUCT_ROW16_TEXELS_PLAIN, KERNEL_PRODUCT_ROW16_TEXELS_WINDOW,
+                   KERNEL_PRODUCT_ROW16_TEXELS_PATCH },
+      .tile_m = 16,
+      .tile_n = 4,
+      .step_k = 4,
+      .row = true,
+      .texels = true,
       .least = UINT64_C(1) << 25 },
     { .name = "row32",
       .about = "the same with 32 rows and 8 columns a lane: half as fast again, slow to compile, for large products",
@@ -27,6 +46,17 @@ static const product_variant variants[] = {
       .step_k = 4,
       .row = true,
       .least = UINT64_C(1) << 30,
+      .lanes = 8 },
+    { .name = "row32-texels",
+      .about = "row32, reading four numbers at a time as texels",
+      .kernels = { KERNEL_PRODUCT_ROW32_TEXELS_PLAIN, KERNEL_PRODUCT_ROW32_TEXELS_WINDOW,
+                   KERNEL_PRODUCT_ROW32_TEXELS_PATCH },
+      .tile_m = 32,
+      .tile_n = 8,
+      .step_k = 4,
+      .row = true,
+      .texels = true,
+      .least = UINT64_C(1) << 27,
       .lanes = 8 },
     { .name = "tile64",
       .about = "for GPUs: tiles of 64 x 64 through shared memory, 4 x 4 in registers",
@@ -44,6 +74,7 @@ const product_variant *product_variants(uint32_t *count) {
 
 bool product_variant_runs(const product_variant *variant, const device_limits *limits) {
     if (!variant->row) return true;
+    if (variant->texels && !limits->texels) return false;
     uint32_t lanes = limits->subgroup_size;
     return limits->subgroup_shuffle && lanes >= 4 && lanes >= variant->lanes && lanes <= 128
            && (lanes & (lanes - 1)) == 0;
@@ -71,17 +102,18 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
         bool wastes = *out && product_variant_columns(*out, limits) >= n
                       && product_variant_columns(variant, limits) > product_variant_columns(*out, limits);
         if (!*out || exact || (work >= variant->least && !wastes)) *out = variant;
+        if (exact) break;
     }
     if (!*out && !forced) *out = &variants[VARIANT_COUNT - 1]; /* a driver on the CPU that cannot shuffle */
     if (*out) return TUFF_OK;
     if (known)
         return error_set(TUFF_ERROR_UNSUPPORTED,
                          "the forced variant 'product=%s' cannot run on this device: it needs "
-                         "shuffles in subgroups of 4 to 128, row32 of 8 and more",
+                         "shuffles in subgroups of 4 to 128, row32 of 8 and more, and \"texels\" large texel buffers",
                          forced);
     return error_set(TUFF_ERROR_ARGUMENT,
                      "there is no variant 'product=%s': the forced one is row, tile, or the name "
-                     "of one of them (row8, row16, row32, tile64)",
+                     "of one of them (row8, row16, row32, each also with -texels behind it, tile64)",
                      forced);
 }
 

@@ -14,6 +14,7 @@ typedef struct product_variant {
     uint32_t tile_m;
     uint32_t tile_n; /* row: columns of each lane of a subgroup */
     uint32_t step_k;
+    bool texels;    /* its loads are texel buffers': device_limits.texels */
     bool row;       /* a workgroup is one subgroup, which shuffles */
     uint64_t least; /* multiply-adds from which it pays, within its family */
     uint32_t lanes; /* of the subgroup, at least: narrow registers cannot hold its sums */

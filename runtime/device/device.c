@@ -121,17 +121,19 @@ static void take_candidate(tuff_device *device, const candidate *c) {
     device->info = c->info;
     device->memory = c->memory;
     device->atom = limits->nonCoherentAtomSize ? limits->nonCoherentAtomSize : 1;
-    bool timed = false, direct = false, shuffle = false;
+    bool timed = false, direct = false, shuffle = false, texels = false;
     for (uint32_t i = 0; i < c->info.feature_count; i++) {
         if (strcmp(c->info.features[i].name, "timestamps") == 0) timed = c->info.features[i].present;
         if (strcmp(c->info.features[i].name, "direct memory") == 0) direct = c->info.features[i].present;
         if (strcmp(c->info.features[i].name, "subgroup shuffle") == 0) shuffle = c->info.features[i].present;
+        if (strcmp(c->info.features[i].name, "texel buffers") == 0) texels = c->info.features[i].present;
     }
     device->limits = (device_limits){
         .type = c->info.type,
         .cpu = c->info.type == TUFF_DEVICE_CPU,
         .subgroup_size = c->info.subgroup_size,
         .subgroup_shuffle = shuffle,
+        .texels = texels,
         .shared_memory = c->info.shared_memory,
         .max_range = c->info.max_buffer_range,
         .max_allocation = c->info.max_allocation,

@@ -12,14 +12,23 @@
 /* ---- what kernels may rely on --------------------------------------------------------------
  * One pipeline layout for all: set 0 with MAX_BINDINGS storage buffers, MAX_PARAMS words of push
  * constants, specialization constants 0, 1, 2, ... of one word each. A binding that a dispatch leaves out is
- * bound to its first one, so every descriptor is valid. */
-enum { MAX_BINDINGS = 8, MAX_PARAMS = 32, MAX_CONSTANTS = 64, WORKGROUP_SIZE = 256, MAX_GROUPS = 65535 };
+ * bound to its first one, so every descriptor is valid. A kernel listed with TEXELS may read its first MAX_TEXELS
+ * bindings as texel buffers of vec4 as well: binding i is then bound once more at MAX_BINDINGS + i. */
+enum {
+    MAX_BINDINGS = 8,
+    MAX_TEXELS = 2,
+    MAX_PARAMS = 32,
+    MAX_CONSTANTS = 64,
+    WORKGROUP_SIZE = 256,
+    MAX_GROUPS = 65535
+};
 
 typedef struct device_limits {
     tuff_device_type type;
     bool cpu; /* a driver that runs on the CPU: other variants win there */
     uint32_t subgroup_size;
     bool subgroup_shuffle;    /* subgroupShuffle in kernels */
+    bool texels;              /* every range can be a texel buffer: kernels with TEXELS run */
     uint32_t shared_memory;   /* bytes */
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */

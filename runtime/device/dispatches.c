@@ -28,6 +28,9 @@ static tuff_result check_dispatch(const tuff_device *device, const dispatch *d) 
                          "most %d are possible",
                          label, kernel, d->binding_count, d->constant_count, d->param_count, MAX_BINDINGS,
                          MAX_CONSTANTS, MAX_PARAMS);
+    if (kernel_codes[d->kernel].texels && !device->limits.texels)
+        return error_set(TUFF_ERROR_UNSUPPORTED, "%s (%s): texel buffers on %s are too small for this kernel", label,
+                         kernel, device->info.name);
     for (uint32_t i = 0; i < 3; i++)
         if (d->groups[i] == 0 || d->groups[i] > MAX_GROUPS)
             return error_set(TUFF_ERROR_ARGUMENT, "%s (%s): %u x %u x %u workgroups; each may be 1 to %d", label,
@@ -49,15 +52,43 @@ static tuff_result check_dispatch(const tuff_device *device, const dispatch *d) 
 
 static tuff_result create_pool(dispatch_set *set) {
     tuff_device *device = set->device;
-    const VkDescriptorPoolSize size = { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, set->count * MAX_BINDINGS };
+    const VkDescriptorPoolSize sizes[] = {
+        { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, set->count * MAX_BINDINGS },
+        { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, set->count * MAX_TEXELS },
+    };
     const VkDescriptorPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
                                               .maxSets = set->count,
-                                              .poolSizeCount = 1,
-                                              .pPoolSizes = &size };
+                                              .poolSizeCount = 2,
+                                              .pPoolSizes = sizes };
     VkResult result = device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &set->pool);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the descriptors of \"%s\"", set->name);
     device->counters.objects++;
     object_name(device, VK_OBJECT_TYPE_DESCRIPTOR_POOL, HANDLE(set->pool), set->name);
+    return TUFF_OK;
+}
+
+/* The first bindings once more, as texel buffers: whole vec4s, up to the last one that begins in the range. Buffers
+ * have whole ones. */
+static tuff_result bind_texels(tuff_device *device, const dispatch *d, bound_dispatch *item) {
+    for (uint32_t i = 0; i < MAX_TEXELS; i++) {
+        const buffer_range *range = &d->bindings[i < d->binding_count ? i : 0];
+        const VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                              .buffer = range->buffer->handle,
+                                              .format = VK_FORMAT_R32G32B32A32_SFLOAT,
+                                              .offset = range->offset,
+                                              .range = (range->size + 15) / 16 * 16 };
+        VkResult result = device->vk.vkCreateBufferView(device->handle, &info, NULL, &item->texels[i]);
+        if (result != VK_SUCCESS) return vulkan_error(device, result, "creating a texel buffer of %s", item->label);
+        device->counters.objects++;
+        object_name(device, VK_OBJECT_TYPE_BUFFER_VIEW, HANDLE(item->texels[i]), item->label);
+    }
+    const VkWriteDescriptorSet write = { .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                         .dstSet = item->descriptors,
+                                         .dstBinding = MAX_BINDINGS,
+                                         .descriptorCount = MAX_TEXELS,
+                                         .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+                                         .pTexelBufferView = item->texels };
+    device->vk.vkUpdateDescriptorSets(device->handle, 1, &write, 0, NULL);
     return TUFF_OK;
 }
 
@@ -103,7 +134,7 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                          .pBufferInfo = ranges };
     device->vk.vkUpdateDescriptorSets(device->handle, 1, &write, 0, NULL);
-    return TUFF_OK;
+    return kernel_codes[d->kernel].texels ? bind_texels(device, d, item) : TUFF_OK;
 }
 
 static int compare_pipelines(const void *a, const void *b) {
@@ -149,7 +180,12 @@ tuff_result dispatch_set_create(tuff_device *device, const dispatch *dispatches,
 void dispatch_set_destroy(dispatch_set *set) {
     if (!set) return;
     if (set->pool) set->device->vk.vkDestroyDescriptorPool(set->device->handle, set->pool, NULL);
-    for (uint32_t i = 0; set->items && i < set->count; i++) free(set->items[i].label);
+    for (uint32_t i = 0; set->items && i < set->count; i++) {
+        for (uint32_t j = 0; j < MAX_TEXELS; j++)
+            if (set->items[i].texels[j])
+                set->device->vk.vkDestroyBufferView(set->device->handle, set->items[i].texels[j], NULL);
+        free(set->items[i].label);
+    }
     for (uint32_t i = 0; set->range_buffers && i < set->count * MAX_BINDINGS; i++)
         if (set->range_buffers[i]) set->device->vk.vkDestroyBuffer(set->device->handle, set->range_buffers[i], NULL);
     free(set->range_buffers);

@@ -31,8 +31,9 @@ static uint64_t align_up(uint64_t value, uint64_t alignment) {
     return (value + alignment - 1) / alignment * alignment;
 }
 
-static const VkBufferUsageFlags buffer_usage =
-    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+static const VkBufferUsageFlags buffer_usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
+                                               | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT
+                                               | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
 static VkResult create_handle(tuff_device *device, uint64_t size, VkBuffer *handle) {
     const uint32_t families[] = { device->queues[0].family, device->queues[1].family };

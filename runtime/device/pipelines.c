@@ -8,14 +8,16 @@
 #include <string.h>
 
 tuff_result pipelines_init(tuff_device *device) {
-    VkDescriptorSetLayoutBinding bindings[MAX_BINDINGS];
-    for (uint32_t i = 0; i < MAX_BINDINGS; i++)
+    VkDescriptorSetLayoutBinding bindings[MAX_BINDINGS + MAX_TEXELS];
+    for (uint32_t i = 0; i < MAX_BINDINGS + MAX_TEXELS; i++)
         bindings[i] = (VkDescriptorSetLayoutBinding){ .binding = i,
-                                                      .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                                      .descriptorType = i < MAX_BINDINGS
+                                                                            ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                                                                            : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
                                                       .descriptorCount = 1,
                                                       .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT };
     const VkDescriptorSetLayoutCreateInfo set_info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-                                                       .bindingCount = MAX_BINDINGS,
+                                                       .bindingCount = MAX_BINDINGS + MAX_TEXELS,
                                                        .pBindings = bindings };
     VkResult result = device->vk.vkCreateDescriptorSetLayout(device->handle, &set_info, NULL, &device->set_layout);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the descriptor set layout");

@@ -164,6 +164,10 @@ static void describe_features(const vulkan_instance *instance, candidate *c, con
                     && (properties11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT),
                 "subgroup shuffle", "products on drivers for the CPU; without it they use shared memory, slowly there");
     add_feature(info, false,
+                limits->maxTexelBufferElements >= limits->maxStorageBufferRange / 16
+                    && limits->minTexelBufferOffsetAlignment <= 64,
+                "texel buffers", "as large as any kernel's argument: faster products on drivers for the CPU");
+    add_feature(info, false,
                 features13.subgroupSizeControl
                     || has_extension(extensions, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME),
                 "subgroup size control", "not used yet: kernels work with any subgroup size");

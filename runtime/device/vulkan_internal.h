@@ -225,6 +225,7 @@ tuff_result pipeline_get(tuff_device *device, enum kernel_id kernel, const uint3
 typedef struct bound_dispatch {
     VkPipeline pipeline;
     VkDescriptorSet descriptors;
+    VkBufferView texels[MAX_TEXELS]; /* of a kernel that reads texels */
     uint32_t param_count;
     uint32_t params[MAX_PARAMS];
     uint32_t groups[3];

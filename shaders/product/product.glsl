@@ -31,6 +31,16 @@ layout(set = 0, binding = 0) readonly buffer A1 { float a1[]; };
 layout(set = 0, binding = 0) readonly buffer A4 { vec4 a4[]; };
 layout(set = 0, binding = 1) readonly buffer B1 { float b1[]; };
 layout(set = 0, binding = 1) readonly buffer B4 { vec4 b4[]; };
+#ifdef TEXELS
+// Drivers for the CPU fetch a texel as one vector, but make a loop over lanes and components of a buffer's load.
+layout(set = 0, binding = 8) uniform samplerBuffer a_texels;
+layout(set = 0, binding = 9) uniform samplerBuffer b_texels;
+#define A_FOUR(i) texelFetch(a_texels, int(i))
+#define B_FOUR(i) texelFetch(b_texels, int(i))
+#else
+#define A_FOUR(i) a4[i]
+#define B_FOUR(i) b4[i]
+#endif
 layout(set = 0, binding = 2) writeonly buffer D1 { float d1[]; };
 layout(set = 0, binding = 2) writeonly buffer D4 { vec4 d4[]; };
 
@@ -196,7 +206,7 @@ vec4 load_a(Row row, uint k, uint k_end) {
     } else {
         bool use = source(row, K_TAIL ? min(k, k_end - 1) : k, at);
         if (K_TAIL) use = use && k < k_end;
-        value = a4[use ? at / 4 : 0u];
+        value = A_FOUR(use ? at / 4 : 0u);
         value = use ? value : vec4(0);
     }
     return value;
@@ -209,7 +219,7 @@ vec4 load_b(uint b, uint k, uint n, uint k_end) {
     if (B_MODE == MODE_ONE) {
         [[unroll]] for (uint c = 0; c < 4; c++) value[c] = b1[at + min(n + c, N - 1) * b_n];
     } else {
-        value = b4[(at + (B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n)) / 4];
+        value = B_FOUR((at + (B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n)) / 4);
     }
     return !K_TAIL || k < k_end ? value : vec4(0);
 }

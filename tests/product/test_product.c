@@ -318,13 +318,19 @@ static void test_choice(void **state) {
     tuff_device_close(device);
     device = test_device_open(&(tuff_device_desc){ .force = "product=row" });
     if (product_variant_choose(device, 16, 16, 16, 1, &variant) == TUFF_OK) {
-        assert_string_equal(variant->name, "row8");
-        bool narrow = device_get_limits(device)->subgroup_size < 8;
+        const device_limits *limits = device_get_limits(device);
+        assert_string_equal(variant->name, limits->texels ? "row8-texels" : "row8");
         OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
-        assert_string_equal(variant->name, narrow ? "row16" : "row32");
+        const char *large = limits->texels ? "row32-texels" : "row32",
+                   *middle = limits->texels ? "row16-texels" : "row16";
+        assert_string_equal(variant->name, limits->subgroup_size < 8 ? middle : large);
         OK(product_variant_choose(device, 1 << 20, 32, 1024, 1, &variant)); /* its columns would be half empty */
-        assert_string_equal(variant->name, "row16");
+        assert_string_equal(variant->name, middle);
     }
+    tuff_device_close(device);
+    device = test_device_open(&(tuff_device_desc){ .force = "product=row16" }); /* a name that begins another's */
+    if (product_variant_choose(device, 1920, 1024, 1024, 1, &variant) == TUFF_OK)
+        assert_string_equal(variant->name, "row16");
     tuff_device_close(device);
     device = test_device_open(&(tuff_device_desc){ .force = "product=diagonal" });
     assert_int_equal(product_variant_choose(device, 16, 16, 16, 1, &variant), TUFF_ERROR_ARGUMENT);
@@ -353,8 +359,10 @@ static void test_split(void **state) {
 }
 
 int main(void) {
-    static const char *const forces[] = { "product=row8", "product=row16,wide=0", "product=row32,split", "product=tile",
-                                          "product=tile,split,slice=4096" };
+    static const char *const forces[] = { "product=row8",         "product=row8-texels",
+                                          "product=row16,wide=0", "product=row16-texels",
+                                          "product=row32,split",  "product=row32-texels,split",
+                                          "product=tile",         "product=tile,split,slice=4096" };
     enum { FORCES = sizeof forces / sizeof *forces };
     struct CMUnitTest tests[FORCES + 3];
     static char names[FORCES][64];
