@@ -19,6 +19,16 @@ static uint32_t end_mistake(const char **first) {
     return test_messages_seen(first);
 }
 
+/* Copies vec4s, read as texels. */
+static dispatch texels_dispatch(buffer_range from, buffer_range to, uint32_t count, uint32_t first) {
+    return (dispatch){ .kernel = KERNEL_TEST_TEXELS,
+                       .bindings = { from, to },
+                       .binding_count = 2,
+                       .params = { count, first },
+                       .param_count = 2,
+                       .groups = { (count + 63) / 64, 1, 1 } };
+}
+
 typedef struct bench {
     tuff_device *device;
     buffer *b, *other;
@@ -26,17 +36,19 @@ typedef struct bench {
     commands *c[2];
 } bench;
 
-static bench bench_open(tuff_validation validation) {
+/* Two kernels of which the second reads what the first writes, as texels or not. */
+static bench bench_open(tuff_validation validation, bool texels) {
     bench k = { .device = open_with(validation) };
     ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "planted", &k.b));
     ASSERT_OK(buffer_create(k.device, BUFFER_DEVICE, 4096, "other", &k.other));
-    const dispatch d[] = { fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256),
-                           { .kernel = KERNEL_NORM_PARTS, /* reads what the first writes */
-                             .bindings = { { k.b, 0, 1024 }, { k.other, 0, 16 } },
-                             .binding_count = 2,
-                             .params = { 64, 0, 0 },
-                             .param_count = 3,
-                             .groups = { 1, 1, 1 } } };
+    dispatch d[] = { fill_dispatch((buffer_range){ k.b, 0, 1024 }, 1, 256),
+                     { .kernel = KERNEL_NORM_PARTS, /* reads what the first writes */
+                       .bindings = { { k.b, 0, 1024 }, { k.other, 0, 16 } },
+                       .binding_count = 2,
+                       .params = { 64, 0, 0 },
+                       .param_count = 3,
+                       .groups = { 1, 1, 1 } } };
+    if (texels) d[1] = texels_dispatch((buffer_range){ k.b, 0, 1024 }, (buffer_range){ k.other, 0, 1024 }, 64, 0);
     ASSERT_OK(dispatch_set_create(k.device, d, 2, "planted", &k.set));
     for (uint32_t i = 0; i < 2; i++) ASSERT_OK(commands_create(k.device, i ? "second" : "first", &k.c[i]));
     return k;
@@ -86,13 +98,20 @@ static void between_submissions(bench *k, bool barrier) {
     ASSERT_OK(queue_wait(k->device, done));
 }
 
-static void check_hazard(void (*mistake)(bench *, bool)) {
-    if (!test_layer_installed()) skip();
-    bench k = bench_open(TUFF_VALIDATION_ON);
+static bool reads_texels(void) {
+    tuff_device *device = open_with(TUFF_VALIDATION_OFF);
+    bool can = device_get_limits(device)->texels;
+    tuff_device_close(device);
+    return can;
+}
+
+static void check_hazard(void (*mistake)(bench *, bool), bool texels) {
+    if (!test_layer_installed() || (texels && !reads_texels())) skip();
+    bench k = bench_open(TUFF_VALIDATION_ON, texels);
     mistake(&k, true); /* with its barrier it is clean */
     bench_close(&k);
 
-    k = bench_open(TUFF_VALIDATION_ON);
+    k = bench_open(TUFF_VALIDATION_ON, texels);
     tuff_device_counters before, after;
     tuff_device_get_counters(k.device, &before);
     begin_mistake();
@@ -108,17 +127,22 @@ static void check_hazard(void (*mistake)(bench *, bool)) {
 
 static void test_hazard_between_kernels(void **state) {
     (void)state;
-    check_hazard(between_kernels);
+    check_hazard(between_kernels, false);
+}
+
+static void test_hazard_between_kernels_with_texels(void **state) {
+    (void)state;
+    check_hazard(between_kernels, true);
 }
 
 static void test_hazard_between_a_kernel_and_a_copy(void **state) {
     (void)state;
-    check_hazard(between_a_kernel_and_a_copy);
+    check_hazard(between_a_kernel_and_a_copy, false);
 }
 
 static void test_hazard_between_submissions(void **state) {
     (void)state;
-    check_hazard(between_submissions);
+    check_hazard(between_submissions, false);
 }
 
 /* GPU-assisted validation crashes inside Mesa 26's lavapipe. */
@@ -128,23 +152,25 @@ static bool bears_gpu_validation(tuff_device *device) {
     return strcmp(info->driver, "llvmpipe") != 0 || sscanf(info->driver_info, "Mesa %d", &major) != 1 || major < 26;
 }
 
-static void test_access_past_a_range(void **state) {
-    (void)state;
-    if (!test_layer_installed()) skip();
+static void check_access_past_a_range(bool texels) {
+    if (!test_layer_installed() || (texels && !reads_texels())) skip();
     tuff_device *plain = open_with(TUFF_VALIDATION_OFF);
     bool bears = bears_gpu_validation(plain);
     tuff_device_close(plain);
     if (!bears) skip();
     for (uint32_t past = 0; past < 2; past++) {
         tuff_device *device = open_with(TUFF_VALIDATION_GPU);
-        buffer *b;
+        buffer *b, *to;
         dispatch_set *set;
         commands *c;
         queue_point done;
         const char *first = "";
         /* The buffer goes on behind the range: the driver alone would not notice. */
         ASSERT_OK(buffer_create(device, BUFFER_DEVICE, 4096, "tensors", &b));
-        const dispatch d = fill_dispatch((buffer_range){ b, 0, 1024 }, 1, 256 + past);
+        ASSERT_OK(buffer_create(device, BUFFER_DEVICE, 4096, "copy", &to));
+        const dispatch d = texels
+                               ? texels_dispatch((buffer_range){ b, 0, 1024 }, (buffer_range){ to, 0, 1024 }, 64, past)
+                               : fill_dispatch((buffer_range){ b, 0, 1024 }, 1, 256 + past);
         if (past) begin_mistake();
         ASSERT_OK(dispatch_set_create(device, &d, 1, "past the end", &set));
         ASSERT_OK(commands_create(device, "c", &c));
@@ -156,6 +182,7 @@ static void test_access_past_a_range(void **state) {
         commands_destroy(c);
         dispatch_set_destroy(set);
         buffer_destroy(b);
+        buffer_destroy(to);
         tuff_device_close(device);
         if (!past) continue;
         if (end_mistake(&first) == 0) fail_msg("the layer did not report the access past the range");
@@ -164,12 +191,24 @@ static void test_access_past_a_range(void **state) {
     }
 }
 
+static void test_access_past_a_range(void **state) {
+    (void)state;
+    check_access_past_a_range(false);
+}
+
+static void test_texel_past_a_range(void **state) {
+    (void)state;
+    check_access_past_a_range(true);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hazard_between_kernels),
+        cmocka_unit_test(test_hazard_between_kernels_with_texels),
         cmocka_unit_test(test_hazard_between_a_kernel_and_a_copy),
         cmocka_unit_test(test_hazard_between_submissions),
         cmocka_unit_test(test_access_past_a_range),
+        cmocka_unit_test(test_texel_past_a_range),
     };
     return cmocka_run_group_tests_name("device validation", tests, NULL, NULL);
 }
