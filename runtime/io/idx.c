@@ -17,29 +17,22 @@ static tuff_result read_some(gzFile file, const char *path, uint64_t offset, voi
         uint64_t left = size - *got;
         unsigned part = left < (1u << 24) ? (unsigned)left : 1u << 24;
         int read = gzread(file, (char *)data + *got, part);
+        int code = Z_OK;
+        const char *message = gzerror(file, &code);
+        if (read > 0) *got += (uint64_t)read;
+        /* A gzip file cut short gives what it has; zlib 1.2 says so from then on, 1.3.2 only until the next read. */
+        if (code == Z_BUF_ERROR) {
+            return io_fail(TUFF_ERROR_FILE,
+                           "%s: truncated: the compressed data end after byte %" PRIu64 " (uncompressed)", path,
+                           offset + *got);
+        }
         if (read < 0) {
-            int code = Z_OK;
-            const char *message = gzerror(file, &code);
             /* zlib names the file (or its descriptor) in front of the reason. */
             const char *reason = strrchr(message, ':');
             return io_fail(TUFF_ERROR_FILE, "%s: cannot be read after byte %" PRIu64 " (uncompressed): %s", path,
-                           offset + *got,
-                           code == Z_BUF_ERROR ? "truncated"
-                           : reason != NULL    ? reason + 2
-                                               : message);
+                           offset + *got, reason != NULL ? reason + 2 : message);
         }
-        if (read == 0) {
-            /* A gzip file cut short ends like a complete one here, and only then says so. */
-            int code = Z_OK;
-            (void)gzerror(file, &code);
-            if (code == Z_BUF_ERROR) {
-                return io_fail(TUFF_ERROR_FILE,
-                               "%s: truncated: the compressed data end after byte %" PRIu64 " (uncompressed)", path,
-                               offset + *got);
-            }
-            break;
-        }
-        *got += (uint64_t)read;
+        if (read == 0) break;
     }
     return TUFF_OK;
 }
