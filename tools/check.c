@@ -198,7 +198,9 @@ int command_check(int argc, char **argv) {
         } else if (!strcmp(argv[i], "--filter") && i + 1 < argc) {
             o.filter = argv[++i];
         } else {
-            fprintf(stderr, "tuff check: \"%s\" is not an option\n\n", argv[i]);
+            bool cut = !strcmp(argv[i], "--device") || !strcmp(argv[i], "--filter");
+            fprintf(stderr, cut ? "tuff check: %s needs a value\n\n" : "tuff check: \"%s\" is not an option\n\n",
+                    argv[i]);
             usage(stderr);
             return 2;
         }
@@ -213,15 +215,16 @@ int command_check(int argc, char **argv) {
         snprintf(path.force, sizeof path.force, "product=%s", variant[i].name);
         if (!check_path(&c, &path, false)) return 1;
     }
+    bool found = c.passed || c.failed || c.unsupported;
+    if (!found) fprintf(stderr, "tuff check: nothing has the name \"%s\"\n", o.filter);
     if (o.json)
         printf("\n],\"passed\":%d,\"failed\":%d,\"unsupported\":%d}\n", c.passed, c.failed, c.unsupported);
+    else if (!found)
+        return 2;
     else if (c.unsupported)
         printf("\n%d passed, %d failed, %d need what this device lacks\n", c.passed, c.failed, c.unsupported);
     else
         printf("\n%d passed, %d failed\n", c.passed, c.failed);
-    if (!c.passed && !c.failed) {
-        fprintf(stderr, "tuff check: nothing has the name \"%s\"\n", o.filter);
-        return 2;
-    }
+    if (!found) return 2;
     return c.failed ? 1 : 0;
 }

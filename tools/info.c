@@ -133,6 +133,10 @@ int command_info(int argc, char **argv) {
             desc.select = argv[++i];
         else {
             bool help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+            bool cut = strcmp(argv[i], "--device") == 0;
+            if (!help)
+                fprintf(stderr, cut ? "tuff info: %s needs a value\n\n" : "tuff info: \"%s\" is not an option\n\n",
+                        argv[i]);
             fprintf(help ? stdout : stderr,
                     "usage: tuff info [--json] [--device INDEX|NAME|UUID]\n\n"
                     "Lists the Vulkan devices, what Tuff uses of each, and which one it would choose and why.\n"
@@ -169,7 +173,9 @@ int command_info(int argc, char **argv) {
             print_device(&infos[i]);
         }
     }
-    if (!chosen) fprintf(stderr, "\ntuff info: none of these devices would be chosen; their reasons stand above\n");
+    fflush(stdout); /* what follows stands below it in a pipe, too */
+    if (!chosen)
+        fprintf(stderr, "%stuff info: none of these devices would be chosen; each says why\n", json ? "" : "\n");
     free(infos);
     return chosen ? 0 : 1;
 }

@@ -68,6 +68,20 @@ static char *trim(char *text) {
     return text;
 }
 
+/* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
+ * them. */
+static const char force_keys[][12] = { "staging", "uncached", "transfer", "memory", "block",  "slice",
+                                       "fuse",    "wide",     "product",  "split",  "reduce", "pool" };
+
+static tuff_result check_force(const char *key) {
+    char all[256] = "";
+    for (size_t i = 0; i < sizeof force_keys / sizeof *force_keys; i++) {
+        if (strcmp(force_keys[i], key) == 0) return TUFF_OK;
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", force_keys[i]);
+    }
+    return error_set(TUFF_ERROR_ARGUMENT, "there is no forced path \"%s\"; there are %s", key, all);
+}
+
 static tuff_result parse_forces(tuff_device *device, const char *text) {
     if (!text) text = getenv("TUFF_FORCE");
     if (!text || !*text) return TUFF_OK;
@@ -85,6 +99,7 @@ static tuff_result parse_forces(tuff_device *device, const char *text) {
             return error_set(TUFF_ERROR_ARGUMENT, "the list of forced paths \"%s\" has more than %d items", text,
                              MAX_FORCES);
         if (*item) {
+            TRY(check_force(item));
             device->forces[device->force_count].key = item;
             device->forces[device->force_count++].value = value ? trim(value) : "1";
         }

@@ -337,13 +337,13 @@ tuff_result candidates_list(const vulkan_instance *instance, const char *select,
     char all[1024], missing[256];
     list_devices(list, *count, all, sizeof all);
     if (meant == 0)
-        snprintf(why, why_size, "no device is meant by \"%s\"; there are %s", select, all);
+        snprintf(why, why_size, "no device is meant by \"%s\"; the devices are %s", select, all);
     else if (*chosen == *count) {
         candidate_missing(&list[lacking], missing, sizeof missing);
         if (meant == 1)
             snprintf(why, why_size, "%s lacks what Tuff requires: %s", list[lacking].info.name, missing);
         else
-            snprintf(why, why_size, "no device has what Tuff requires; there are %s", all);
+            snprintf(why, why_size, "no device has what Tuff requires; the devices are %s", all);
     } else
         why[0] = 0;
 

@@ -70,9 +70,11 @@ static void test_select_errors(void **state) {
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .select = "4000000000" }, &device), TUFF_ERROR_NO_DEVICE,
                  "4000000000");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .select = "00000000-0000-0000-0000-0000000000ff" }, &device),
-                 TUFF_ERROR_NO_DEVICE, "there are");
+                 TUFF_ERROR_NO_DEVICE, "the devices are");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=much" }, &device), TUFF_ERROR_ARGUMENT,
                  "memory=much");
+    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "staging,produkt=tile" }, &device), TUFF_ERROR_ARGUMENT,
+                 "\"produkt\"; there are staging");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=-1" }, &device), TUFF_ERROR_ARGUMENT, "bytes");
     ASSERT_FAILS(tuff_device_open(NULL, NULL), TUFF_ERROR_ARGUMENT, "NULL");
     tuff_device_close(NULL);
@@ -105,11 +107,11 @@ static void test_environment(void **state) {
     device = test_device_open(&(tuff_device_desc){ .select = "0" }); /* the descriptor goes before it */
     tuff_device_close(device);
     restore_environment("TUFF_DEVICE", kept);
-    set_environment("TUFF_FORCE", "staging, product = tile,alone", &kept);
+    set_environment("TUFF_FORCE", "staging, product = tile,uncached", &kept);
     device = test_device_open(NULL);
     assert_string_equal(device_force(device, "staging"), "1");
     assert_string_equal(device_force(device, "product"), "tile");
-    assert_string_equal(device_force(device, "alone"), "1");
+    assert_string_equal(device_force(device, "uncached"), "1");
     assert_null(device_force(device, "stag"));
     assert_false(device_get_limits(device)->direct);
     tuff_device_close(device);
