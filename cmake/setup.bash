@@ -88,10 +88,8 @@ build() {
     local build=$1 status=0
     shift
     if [[ -t 2 ]]; then
-        NINJA_STATUS="building [%f/%t] " ninja -C "$build" "$@" 2>&1 </dev/null |
-            grep --line-buffered -v -e "^ninja: no work to do" -e "^ninja: Entering" -e "Re-checking globbed" |
-            build_progress >&2
-        status=${PIPESTATUS[0]}
+        # awk never fails, so that with pipefail the status is ninja's
+        NINJA_STATUS="building [%f/%t] " ninja -C "$build" "$@" 2>&1 </dev/null | build_progress >&2 || status=1
     else
         ninja -C "$build" "$@" >"$build/build.log" 2>&1 </dev/null || status=$?
         [[ $status == 0 ]] || tail -n 60 "$build/build.log" >&2
@@ -101,7 +99,8 @@ build() {
 
 # ninja prints a line for each step when its output is a pipe: show them on one line
 build_progress() {
-    awk '/^building \[/ { printf "\r\033[K%.*s", 100, $0; fflush(); open = 1; next }
+    awk '/^ninja: no work to do|^ninja: Entering|Re-checking globbed/ { next }
+        /^building \[/ { printf "\r\033[K%.*s", 100, $0; fflush(); open = 1; next }
         { if (open) print ""; open = 0; print; fflush() }
         END { if (open) printf "\r\033[K" }'
 }

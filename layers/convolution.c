@@ -51,11 +51,14 @@ static tuff_result infer(inference *inference) {
                           "%s: '%s' %s and '%s' %s: it takes images (N, C, H, W) and weights (O, C / groups, kh, kw)",
                           text, x->name, sx, w->name, sw);
     int64_t groups = node->attributes[GROUPS].i;
-    for (uint32_t i = 0; i < 2; i++)
-        if (node->attributes[STRIDE].list[i] < 1 || node->attributes[DILATION].list[i] < 1
-            || node->attributes[PADDING].list[i] < 0)
+    for (uint32_t i = 0; i < 2; i++) {
+        int64_t stride = node->attributes[STRIDE].list[i], dilation = node->attributes[DILATION].list[i];
+        int64_t padding = node->attributes[PADDING].list[i];
+        if (stride < 1 || dilation < 1 || padding < 0 || stride > INT16_MAX || dilation > INT16_MAX
+            || padding > INT16_MAX)
             return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
-                              "%s: stride and dilation must be 1 or more, padding 0 or more", text);
+                              "%s: stride and dilation must be 1 to %d, padding 0 to %d", text, INT16_MAX, INT16_MAX);
+    }
     const int64_t *xs = x->shape.sizes, *ws = w->shape.sizes;
     if (groups < 1 || xs[1] % groups || ws[0] % groups || xs[1] / groups != ws[1])
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
@@ -254,9 +257,11 @@ tuff_tensor *tuff_conv2d(tuff_tensor *x, const tuff_conv2d_desc *desc) {
     if (!desc) desc = &none;
     if (!layer_is_named(graph, "tuff_conv2d", desc->name)) return NULL;
     int64_t groups = desc->groups ? desc->groups : 1;
-    if (desc->channels < 1 || desc->kernel[0] < 1 || desc->kernel[1] < 1 || groups < 1) {
+    if (desc->channels < 1 || desc->kernel[0] < 1 || desc->kernel[1] < 1 || groups < 1 || desc->channels > INT32_MAX
+        || desc->kernel[0] > INT16_MAX || desc->kernel[1] > INT16_MAX) {
         graph_fail(graph, TUFF_ERROR_ARGUMENT,
-                   "tuff_conv2d '%s': channels and kernel are required and must be at least 1, groups too", desc->name);
+                   "tuff_conv2d '%s': channels (1 to %d) and kernel (1 to %d) are required, groups must be at least 1",
+                   desc->name, INT32_MAX, INT16_MAX);
         return NULL;
     }
     char text[SHAPE_TEXT];
@@ -282,6 +287,7 @@ tuff_tensor *tuff_conv2d(tuff_tensor *x, const tuff_conv2d_desc *desc) {
                                      .init = init_or(&desc->weight_init, TUFF_INIT_UNIFORM, bound),
                                      .fan_in = in * taps,
                                      .fan_out = desc->channels * taps };
+    uint32_t states = tuff_model_state_count(graph->model);
     tuff_tensor *weight = layer_state(graph, desc->name, &weight_desc), *bias = NULL;
     if (weight && !desc->no_bias) {
         const state_desc bias_desc = { .name = "bias",
@@ -290,7 +296,7 @@ tuff_tensor *tuff_conv2d(tuff_tensor *x, const tuff_conv2d_desc *desc) {
                                        .init = init_or(&desc->bias_init, TUFF_INIT_UNIFORM, bound) };
         bias = layer_state(graph, desc->name, &bias_desc);
     }
-    if (!weight) return NULL;
+    if (!weight) return layer_end(graph, states, NULL);
     attribute_value values[ATTRIBUTES] = { [GROUPS] = { .i = groups } };
     for (uint32_t i = 0; i < 2; i++) {
         values[STRIDE].list[i] = desc->stride[i] ? desc->stride[i] : 1;
@@ -303,5 +309,5 @@ tuff_tensor *tuff_conv2d(tuff_tensor *x, const tuff_conv2d_desc *desc) {
     tuff_tensor *y = graph_apply(graph, &operator_conv2d, (tuff_tensor *[]){ x, weight }, 2, values, NULL);
     if (bias && y) y = tuff_add(y, tuff_reshape(bias, TUFF_SHAPE(1, desc->channels, 1, 1)));
     graph->scope = outer;
-    return desc->no_bias || bias ? y : NULL;
+    return layer_end(graph, states, y);
 }

@@ -30,6 +30,7 @@ tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
                                      .init = init_or(&desc->weight_init, TUFF_INIT_UNIFORM, bound),
                                      .fan_in = in,
                                      .fan_out = desc->features };
+    uint32_t states = tuff_model_state_count(graph->model);
     tuff_tensor *weight = layer_state(graph, desc->name, &weight_desc), *bias = NULL;
     if (!desc->no_bias) {
         const state_desc bias_desc = { .name = "bias",
@@ -43,5 +44,5 @@ tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
     tuff_tensor *y = weight ? tuff_matmul(x, weight, &(tuff_matmul_desc){ .transpose_b = true }) : NULL;
     if (bias && y) y = tuff_add(y, bias);
     graph->scope = outer;
-    return y;
+    return layer_end(graph, states, y);
 }

@@ -176,7 +176,8 @@ tuff_tensor *tuff_embedding(tuff_tensor *index, const tuff_embedding_desc *desc)
                                 .init = init_or(&desc->weight_init, TUFF_INIT_NORMAL, 1),
                                 .fan_in = desc->features,
                                 .fan_out = desc->count };
-    return apply_lookup(index, layer_state(graph, desc->name, &weight), desc->name);
+    uint32_t states = tuff_model_state_count(graph->model);
+    return layer_end(graph, states, apply_lookup(index, layer_state(graph, desc->name, &weight), desc->name));
 }
 
 static const operator* const rows[] = { &embedding_lookup, &embedding_backward };

@@ -272,6 +272,13 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
                    shape_text(&x->shape, text));
         return NULL;
     }
+    float epsilon = desc->epsilon == 0 ? 1e-5f : desc->epsilon;
+    float momentum = desc->momentum == 0 ? 0.1f : desc->momentum < 0 ? 0 : desc->momentum;
+    if (!(epsilon > 0) || !(momentum <= 1)) {
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_batch_norm '%s': epsilon %g, momentum %g are out of range",
+                   desc->name, (double)epsilon, (double)momentum);
+        return NULL;
+    }
     static const struct {
         const char *name;
         tuff_state_kind kind;
@@ -280,28 +287,21 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
                    { "running_var", TUFF_STATE_BUFFER, 1 },
                    { "weight", TUFF_STATE_PARAMETER, 1 },
                    { "bias", TUFF_STATE_PARAMETER, 0 } };
-    uint32_t state_count = desc->no_affine ? 2 : 4;
+    uint32_t state_count = desc->no_affine ? 2 : 4, before = tuff_model_state_count(graph->model);
     tuff_tensor *inputs[5] = { x };
     for (uint32_t i = 0; i < state_count; i++) {
         const state_desc state = { .name = states[i].name,
                                    .shape = TUFF_SHAPE(x->shape.sizes[1]),
                                    .kind = states[i].kind,
                                    .init = { TUFF_INIT_CONSTANT, states[i].value } };
-        if (!(inputs[1 + i] = layer_state(graph, desc->name, &state))) return NULL;
-    }
-    float epsilon = desc->epsilon == 0 ? 1e-5f : desc->epsilon;
-    float momentum = desc->momentum == 0 ? 0.1f : desc->momentum < 0 ? 0 : desc->momentum;
-    if (!(epsilon > 0) || !(momentum <= 1)) {
-        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_batch_norm '%s': epsilon %g, momentum %g are out of range",
-                   desc->name, (double)epsilon, (double)momentum);
-        return NULL;
+        if (!(inputs[1 + i] = layer_state(graph, desc->name, &state))) return layer_end(graph, before, NULL);
     }
     const attribute_value attributes[] = { [EPSILON] = { .f = epsilon } };
     tuff_tensor *y = graph_apply(graph, &batch_norm, inputs, 1 + state_count, attributes, desc->name);
-    if (!y) return NULL;
+    if (!y) return layer_end(graph, before, NULL);
     follow(graph, &batch_norm_running_mean, x, inputs[1], momentum);
     follow(graph, &batch_norm_running_var, x, inputs[2], momentum);
-    return graph->result == TUFF_OK ? y : NULL;
+    return layer_end(graph, before, y);
 }
 
 static const operator* const rows[] = { &batch_norm, &batch_norm_backward, &batch_norm_running_mean,

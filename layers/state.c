@@ -32,6 +32,12 @@ tuff_tensor *layer_state(tuff_graph *graph, const char *layer, const state_desc 
     return declare(graph, &named);
 }
 
+tuff_tensor *layer_end(tuff_graph *graph, uint32_t states, tuff_tensor *y) {
+    if (graph->result == TUFF_OK) return y;
+    model_forget(graph->model, states);
+    return NULL;
+}
+
 tuff_init_desc init_or(const tuff_init_desc *init, tuff_init kind, float value) {
     return init->kind == TUFF_INIT_DEFAULT ? (tuff_init_desc){ kind, value } : *init;
 }

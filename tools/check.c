@@ -175,7 +175,7 @@ static bool check_path(check *c, const forced_path *path, bool first) {
         printf("device %s, driver %s %s\n%s\n\n%-13s %-17s %-20s %-56s %9s  %s\n", info->name, info->driver,
                info->driver_info,
                validating ? "under the Khronos validation layer"
-                          : "without validation (install vulkan-validationlayers to have it)",
+                          : "without validation (TUFF_VALIDATION=0, or vulkan-validationlayers is not installed)",
                "family", "operator", "variant", "shapes", "error", "verdict");
     }
     for (int i = 0; i < OPERATOR_CASE_COUNT; i++) check_case(c, &OPERATOR_CASES[i], path->families);

@@ -196,7 +196,8 @@ typedef struct tuff_loss_desc {
     tuff_loss_reduction reduction;
 } tuff_loss_desc;
 
-/* torch.nn.functional.cross_entropy: logits (N, C) or (N, C, d1, ...), target int32 (N) or (N, d1, ...). */
+/* torch.nn.functional.cross_entropy: logits (N, C) or (N, C, d1, ...), target int32 (N) or (N, d1, ...), 0 to C - 1.
+ * Another target makes that loss NaN, so that it is seen: nothing is ignored by default, as -100 is in PyTorch. */
 TUFF_API tuff_tensor *tuff_cross_entropy(tuff_tensor *logits, tuff_tensor *target, const tuff_loss_desc *desc);
 TUFF_API tuff_tensor *tuff_mse_loss(tuff_tensor *input, tuff_tensor *target,
                                     const tuff_loss_desc *desc); /* torch.nn.functional.mse_loss; equal shapes */

@@ -23,9 +23,12 @@ tuff_model *tuff_model_create(tuff_device *device, const tuff_model_desc *desc) 
 void tuff_model_destroy(tuff_model *model) {
     if (!model) return;
     tuff_device_wait(model->device); /* on a lost device there is nothing to wait for */
-    for (uint32_t i = 0; i < model->state_count; i++) {
-        free(model->states[i]->name);
-        free(model->states[i]);
+    model_forget(model, 0);
+    while (model->forgotten) {
+        state_entry *entry = model->forgotten;
+        model->forgotten = entry->next_forgotten;
+        free(entry->name);
+        free(entry);
     }
     for (uint32_t i = 0; i < model->block_count; i++) buffer_destroy(model->blocks[i].buffer);
     for (uint32_t i = 0; i < model->optimizer_count; i++) {
@@ -152,6 +155,14 @@ tuff_result model_declare(tuff_model *model, const state_desc *desc, state_entry
     bool permuted = desc->layout == LAYOUT_KERNEL_LAST && desc->shape.rank == 4;
     set_strides(&entry, permuted ? LAYOUT_KERNEL_LAST : LAYOUT_ROW_MAJOR);
     return model_add_state(model, &entry, desc->name, out);
+}
+
+void model_forget(tuff_model *model, uint32_t count) {
+    while (model->state_count > count) {
+        state_entry *entry = model->states[--model->state_count];
+        entry->next_forgotten = model->forgotten;
+        model->forgotten = entry;
+    }
 }
 
 /* ---- the public part ---------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ struct state_entry {
     uint32_t block;  /* in model->blocks */
     uint64_t offset; /* elements in the block */
     uint64_t count;  /* elements */
+    state_entry *next_forgotten;
 };
 
 typedef struct state_block {
@@ -39,6 +40,7 @@ struct tuff_model {
     uint64_t seed;
     state_entry **states;
     uint32_t state_count, state_capacity;
+    state_entry *forgotten; /* a failed graph may still point at them */
     state_block *blocks;
     uint32_t block_count, block_capacity;
     tuff_optimizer **optimizers;
@@ -58,6 +60,8 @@ typedef struct state_desc {
 
 /* Finds a state or declares it. Error: SHAPE if it exists with another shape, type or kind (names both). */
 tuff_result model_declare(tuff_model *model, const state_desc *desc, state_entry **out);
+/* Takes back what was declared since there were `count` states: the call that did it failed. */
+void model_forget(tuff_model *model, uint32_t count);
 state_entry *model_find(const tuff_model *model, const char *name);
 
 /* Places and initialises all that is declared and not yet placed. */

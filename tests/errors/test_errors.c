@@ -129,6 +129,43 @@ static void test_product_shapes(void **state) {
     restart();
 }
 
+/* Layers that fail have declared nothing: the corrected ones take the same names. */
+static void test_failed_layers(void **state) {
+    (void)state;
+    uint32_t before = tuff_model_state_count(the.model);
+    REFUSED(tuff_conv2d(input("image", TUFF_SHAPE(1, 1, 4, 4)),
+                        &(tuff_conv2d_desc){ .name = "again", .channels = 2, .kernel = { 9, 9 } }),
+            TUFF_ERROR_SHAPE, "larger than the padded image");
+    REFUSED(tuff_linear(tuff_input(the.graph, "numbers", TUFF_I32, TUFF_SHAPE(2, 3)),
+                        &(tuff_linear_desc){ .name = "full", .features = 5 }),
+            TUFF_ERROR_SHAPE, "numbers");
+    REFUSED(tuff_batch_norm(tuff_input(the.graph, "numbers", TUFF_I32, TUFF_SHAPE(2, 3)),
+                            &(tuff_batch_norm_desc){ .name = "norm" }),
+            TUFF_ERROR_SHAPE, "numbers");
+    REFUSED(tuff_embedding(input("floats", TUFF_SHAPE(2)),
+                           &(tuff_embedding_desc){ .name = "words", .count = 5, .features = 3 }),
+            TUFF_ERROR_SHAPE, "floats");
+    assert_int_equal(tuff_model_state_count(the.model), before);
+    assert_non_null(tuff_conv2d(input("image", TUFF_SHAPE(1, 1, 4, 4)),
+                                &(tuff_conv2d_desc){ .name = "again", .channels = 2, .kernel = { 3, 3 } }));
+    assert_int_equal(tuff_model_state_count(the.model), before + 2);
+    restart();
+}
+
+/* Numbers whose products no int64_t holds. */
+static void test_huge_convolutions(void **state) {
+    (void)state;
+    const tuff_conv2d_desc descs[] = {
+        { .name = "huge", .channels = INT64_C(1) << 60, .kernel = { 3, 3 } },
+        { .name = "huge", .channels = 4, .kernel = { INT64_C(1) << 40, INT64_C(1) << 40 } },
+        { .name = "huge", .channels = 4, .kernel = { 3, 3 }, .dilation = { INT64_C(1) << 62, 1 } },
+        { .name = "huge", .channels = 4, .kernel = { 3, 3 }, .padding = { 1, INT64_C(1) << 62 } },
+        { .name = "huge", .channels = 4, .kernel = { 3, 3 }, .stride = { INT64_MAX, 1 } },
+    };
+    for (size_t i = 0; i < sizeof descs / sizeof *descs; i++)
+        REFUSED(tuff_conv2d(input("image", TUFF_SHAPE(1, 3, 8, 8)), &descs[i]), TUFF_ERROR_ARGUMENT, "32767");
+}
+
 static void test_other_shapes(void **state) {
     (void)state;
     REFUSED(tuff_reshape(input("x", TUFF_SHAPE(3, 4)), TUFF_SHAPE(5, 2)), TUFF_ERROR_SHAPE, "reshape", "[3, 4]",
@@ -397,6 +434,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(pointwise_shapes),
         TEST(product_shapes),
+        TEST(failed_layers),
+        TEST(huge_convolutions),
         TEST(other_shapes),
         TEST(sticky),
         TEST(names),
