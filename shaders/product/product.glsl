@@ -32,9 +32,10 @@ layout(set = 0, binding = 0) readonly buffer A4 { vec4 a4[]; };
 layout(set = 0, binding = 1) readonly buffer B1 { float b1[]; };
 layout(set = 0, binding = 1) readonly buffer B4 { vec4 b4[]; };
 #ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
 // Drivers for the CPU fetch a texel as one vector, but make a loop over lanes and components of a buffer's load.
-layout(set = 0, binding = 8) uniform samplerBuffer a_texels;
-layout(set = 0, binding = 9) uniform samplerBuffer b_texels;
+layout(set = 0, binding = 8) uniform textureBuffer a_texels;
+layout(set = 0, binding = 9) uniform textureBuffer b_texels;
 #define A_FOUR(i) texelFetch(a_texels, int(i))
 #define B_FOUR(i) texelFetch(b_texels, int(i))
 #else
