@@ -41,16 +41,19 @@ typedef struct tuff_file_tensor {
 
 typedef struct tuff_safetensors tuff_safetensors;
 
-/* Reads and checks a whole file. F32, F64, I32 and I64 are understood (64-bit ones are converted; an I64
- * beyond 32 bits is an error). */
+/* Reads and checks a whole file; what the calls below return belongs to it and is valid until it is closed. F32, F64,
+ * I32 and I64 are understood (64-bit ones are converted; an I64 beyond 32 bits is an error). Errors: FILE (the byte and
+ * what was expected), MEMORY. Any thread. */
 TUFF_API tuff_result tuff_safetensors_open(const char *path, tuff_safetensors **file);
+/* NULL is allowed. */
 TUFF_API void tuff_safetensors_close(tuff_safetensors *file);
+/* The tensors in the file's order; NULL for an index or a name that is not there. */
 TUFF_API uint32_t tuff_safetensors_count(const tuff_safetensors *file);
 TUFF_API const tuff_file_tensor *tuff_safetensors_at(const tuff_safetensors *file, uint32_t index);
 TUFF_API const tuff_file_tensor *tuff_safetensors_find(const tuff_safetensors *file, const char *name);
 /* The value of a metadata key, NULL if absent. */
 TUFF_API const char *tuff_safetensors_metadata(const tuff_safetensors *file, const char *key);
-/* Writes tensors and metadata (pairs key, value; may be NULL). */
+/* Writes tensors and metadata (pairs key, value; may be NULL). Errors: FILE, ARGUMENT. Any thread. */
 TUFF_API tuff_result tuff_safetensors_write(const char *path, const tuff_file_tensor *tensors, uint32_t count,
                                             const char *const *metadata, uint32_t metadata_pairs);
 
@@ -60,7 +63,8 @@ typedef struct tuff_idx {
     uint8_t *data;
 } tuff_idx;
 
-/* Errors: FILE (wrong magic, truncated, too long, too large: says which byte). */
+/* Errors: FILE (wrong magic, truncated, too long, too large: says which byte), MEMORY. Free what it gave with
+ * tuff_idx_free, which allows NULL and what was freed before. Any thread. */
 TUFF_API tuff_result tuff_idx_read(const char *path, tuff_idx *idx);
 TUFF_API void tuff_idx_free(tuff_idx *idx);
 

@@ -202,13 +202,14 @@ TUFF_API tuff_result tuff_device_open(const tuff_device_desc *desc, tuff_device 
 TUFF_API void tuff_device_close(tuff_device *device);
 
 /* Fills infos[0 .. *count) with the devices of all drivers and sets *count to their number; infos may
- * be NULL to ask for the number alone. With fewer places than devices the first are filled. */
+ * be NULL to ask for the number alone. With fewer places than devices the first are filled. desc may be NULL; its
+ * `select` decides which one is marked as chosen. Errors: NO_DRIVER, ARGUMENT (count is NULL). Any thread. */
 TUFF_API tuff_result tuff_device_list(const tuff_device_desc *desc, tuff_device_info *infos, uint32_t *count);
 
-/* What is known of an open device; valid as long as the device. */
+/* What is known of an open device; valid as long as the device. NULL for NULL. Any thread. */
 TUFF_API const tuff_device_info *tuff_device_get_info(const tuff_device *device);
 
-/* Waits until the device has finished all submitted work. */
+/* Waits until the device has finished all submitted work. Errors: ARGUMENT (NULL), DEVICE, DEVICE_LOST. */
 TUFF_API tuff_result tuff_device_wait(tuff_device *device);
 
 /* What Tuff has asked of the driver since the device was opened. A running program moves only
@@ -223,6 +224,7 @@ typedef struct tuff_device_counters {
     uint64_t validation_messages; /* warnings and errors of the layers */
 } tuff_device_counters;
 
+/* The counters as they stand; with NULL nothing is written. Any thread. */
 TUFF_API void tuff_device_get_counters(const tuff_device *device, tuff_device_counters *counters);
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -256,6 +258,7 @@ typedef struct tuff_state_info {
 /* The number of states: parameters and buffers in the order in which graphs declared them, then the
  * optimizers' (which exist once a program that trains was compiled). */
 TUFF_API uint32_t tuff_model_state_count(const tuff_model *model);
+/* What is known of the state with that index; the name is valid as long as the model. Error: ARGUMENT (index, NULL). */
 TUFF_API tuff_result tuff_model_state_info(const tuff_model *model, uint32_t index, tuff_state_info *info);
 
 /* Reads or replaces one state; data is in PyTorch's order, size in bytes must be the state's exactly.
@@ -302,7 +305,8 @@ TUFF_API tuff_optimizer *tuff_sgd_create(tuff_model *model, const tuff_sgd_desc 
 TUFF_API tuff_optimizer *tuff_adam_create(tuff_model *model, const tuff_adam_desc *desc);
 TUFF_API tuff_optimizer *tuff_adamw_create(tuff_model *model, const tuff_adamw_desc *desc);
 
-/* The learning rate of the runs submitted from now on. */
+/* The learning rate of the runs submitted from now on: finite, 0 or more. Error: ARGUMENT. tuff_optimizer_lr of NULL
+ * is 0. */
 TUFF_API tuff_result tuff_optimizer_set_lr(tuff_optimizer *optimizer, float lr);
 TUFF_API float tuff_optimizer_lr(const tuff_optimizer *optimizer);
 
@@ -330,9 +334,11 @@ TUFF_API void tuff_graph_destroy(tuff_graph *graph);
 TUFF_API tuff_result tuff_graph_result(const tuff_graph *graph);
 TUFF_API const char *tuff_graph_message(const tuff_graph *graph);
 
-/* A value that the host writes before each run, or once. The name is unique within the graph. */
+/* A value that the host writes before each run, or once. The name is unique within the graph. A shape has at most
+ * 2,147,483,647 elements. NULL, with the graph's error, on failure. */
 TUFF_API tuff_tensor *tuff_input(tuff_graph *graph, const char *name, tuff_type type, tuff_shape shape);
 
+/* What a tensor is; the name is valid as long as the graph. Of NULL: float32, the empty shape, "". */
 TUFF_API tuff_type tuff_tensor_type(const tuff_tensor *tensor);
 TUFF_API tuff_shape tuff_tensor_shape(const tuff_tensor *tensor);
 TUFF_API const char *tuff_tensor_name(const tuff_tensor *tensor);
@@ -368,7 +374,7 @@ typedef struct tuff_program_desc {
     uint32_t input_size_count;
     bool evaluate;        /* dropout passes through, batch norm uses running statistics, no state
                              is written. Without it a program trains. */
-    uint32_t recordings;  /* runs in flight; 0: 2 */
+    uint32_t recordings;  /* runs in flight, 1 to 16; 0: 2 */
     bool capture_steps;   /* keep what each compilation step produced, for tuff_program_dump */
     uint32_t replay_seed; /* tests: != 0 shuffles dispatches within levels and fills dead memory with
                              NaN; the results must not change */
@@ -383,11 +389,13 @@ TUFF_API tuff_result tuff_compile(tuff_graph *graph, const tuff_program_desc *de
 TUFF_API void tuff_program_destroy(tuff_program *program);
 
 /* Writes an input for the next run and those after it; size in bytes must be the input's exactly. The
- * data is copied before the call returns. Waits only if every recording is still in flight. */
+ * data is copied before the call returns. Waits only if every recording is still in flight. Errors: ARGUMENT (not an
+ * input of the program: lists its inputs), SHAPE (size), STATE (all recordings were begun and not ended), DEVICE,
+ * DEVICE_LOST. */
 TUFF_API tuff_result tuff_write(tuff_program *program, const tuff_tensor *input, const void *data, size_t size);
 
 /* Where the next run's input lies, mapped: the host may fill it in place of tuff_write (write only;
- * until the next tuff_run). */
+ * until the next tuff_run). size may be NULL. Errors as tuff_write. */
 TUFF_API tuff_result tuff_map_input(tuff_program *program, const tuff_tensor *input, void **data, size_t *size);
 
 /* Submits one run and returns. Waits only if every recording is still in flight. Errors: STATE (an
@@ -410,6 +418,7 @@ typedef struct tuff_program_info {
     uint64_t slot_bytes;  /* inputs, outputs and step records of all recordings */
 } tuff_program_info;
 
+/* What a program consists of; with NULL nothing is written. */
 TUFF_API void tuff_program_get_info(const tuff_program *program, tuff_program_info *info);
 
 typedef enum tuff_dump {
@@ -417,7 +426,8 @@ typedef enum tuff_dump {
     TUFF_DUMP_GRAPHVIZ, /* the differentiated and the fused graph */
 } tuff_dump;
 
-/* Writes what each compilation step produced to a file (needs capture_steps). */
+/* Writes what each compilation step produced to a file (needs capture_steps). Errors: STATE (without it), FILE,
+ * ARGUMENT. */
 TUFF_API tuff_result tuff_program_dump(const tuff_program *program, tuff_dump format, const char *path);
 
 #ifdef __cplusplus

@@ -39,12 +39,14 @@ TUFF_API tuff_result tuff_program_begin(tuff_program *program, uint32_t *ticket)
 
 /* Records one segment into a command buffer in the recording state, outside a render pass, of a queue
  * family with compute. Records its own barriers against the program's other segments; what the host
- * wrote before, on the host or the queue, must be made visible by the host. Allocates nothing. */
+ * wrote before, on the host or the queue, must be made visible by the host. Allocates nothing. Errors: STATE (the
+ * ticket names no run that was begun), ARGUMENT (segment, NULL). */
 TUFF_API tuff_result tuff_program_record(tuff_program *program, uint32_t ticket, uint32_t segment,
                                          VkCommandBuffer commands);
 
 /* Says that the host submitted all segments of the run; done is signalled by the host with value once
- * they have finished (a timeline semaphore). tuff_read and a reuse of the recording wait for it. */
+ * they have finished (a timeline semaphore). tuff_read and a reuse of the recording wait for it. Errors: STATE (the
+ * ticket, or a segment that was not recorded), ARGUMENT (NULL). */
 TUFF_API tuff_result tuff_program_end(tuff_program *program, uint32_t ticket, VkSemaphore done, uint64_t value);
 
 #ifdef __cplusplus

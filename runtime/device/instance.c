@@ -115,6 +115,8 @@ static VkDebugUtilsMessengerCreateInfoEXT messenger_info(message_sink *sink) {
 
 tuff_result validation_resolve(tuff_validation asked, tuff_validation *resolved) {
     *resolved = asked;
+    if ((unsigned)asked > TUFF_VALIDATION_GPU)
+        return error_set(TUFF_ERROR_ARGUMENT, "desc.validation is %d, which is no tuff_validation", (int)asked);
     if (asked != TUFF_VALIDATION_DEFAULT) return TUFF_OK;
     const char *text = getenv("TUFF_VALIDATION");
     if (!text || !*text || strcmp(text, "0") == 0)

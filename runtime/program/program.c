@@ -269,6 +269,7 @@ void tuff_program_destroy(tuff_program *program) {
 /* ---- what is known of it ----------------------------------------------------------------------- */
 
 void tuff_program_get_info(const tuff_program *program, tuff_program_info *info) {
+    if (!program || !info) return;
     *info = (tuff_program_info){
         .operators = program->lowered->operator_count,
         .dispatches = program->schedule.call_count,

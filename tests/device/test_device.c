@@ -73,6 +73,8 @@ static void test_select_errors(void **state) {
                  TUFF_ERROR_NO_DEVICE, "the devices are");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=much" }, &device), TUFF_ERROR_ARGUMENT,
                  "memory=much");
+    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .validation = (tuff_validation)7 }, &device),
+                 TUFF_ERROR_ARGUMENT, "validation is 7");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "staging,produkt=tile" }, &device), TUFF_ERROR_ARGUMENT,
                  "\"produkt\"; there are staging");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=-1" }, &device), TUFF_ERROR_ARGUMENT, "bytes");
