@@ -12,24 +12,15 @@
 enum { STRIDE, PADDING, DILATION, GROUPS, ATTRIBUTES };
 
 static const attribute attributes[ATTRIBUTES] = {
-    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS, .value = { .i = 2, .list = { 1, 1 } } },
-    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS, .value = { .i = 2, .list = { 0, 0 } } },
-    [DILATION] = { .name = "dilation", .type = ATTRIBUTE_INTS, .value = { .i = 2, .list = { 1, 1 } } },
+    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS, .length = 2, .value = { .i = 2, .list = { 1, 1 } } },
+    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS, .length = 2, .value = { .i = 2 } },
+    [DILATION] = { .name = "dilation", .type = ATTRIBUTE_INTS, .length = 2, .value = { .i = 2, .list = { 1, 1 } } },
     [GROUPS] = { .name = "groups", .type = ATTRIBUTE_INT, .value = { .i = 1 } },
 };
 
-static const operator operator_conv2d, operator_conv2d_grad_input, operator_conv2d_grad_weight;
+static const operator convolution, convolution_grad_input, convolution_grad_weight;
 
 /* ---- shapes ------------------------------------------------------------------------------------- */
-
-static tuff_result check_float(inference *inference, uint32_t inputs) {
-    char text[160];
-    for (uint32_t i = 0; i < inputs; i++)
-        if (inference->node->inputs[i]->type != TUFF_F32)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: input '%s' must be float32",
-                              node_text(inference->node, text), inference->node->inputs[i]->name);
-    return TUFF_OK;
-}
 
 /* Pixels of the output along one axis; below 1 if the kernel does not fit. */
 static int64_t output_size(const node *node, int64_t size, int64_t kernel, uint32_t axis) {
@@ -45,7 +36,6 @@ static tuff_result infer(inference *inference) {
     node_text(node, text);
     shape_text(&x->shape, sx);
     shape_text(&w->shape, sw);
-    TRY(check_float(inference, 2));
     if (x->shape.rank != 4 || w->shape.rank != 4)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                           "%s: '%s' %s and '%s' %s: it takes images (N, C, H, W) and weights (O, C / groups, kh, kw)",
@@ -74,9 +64,20 @@ static tuff_result infer(inference *inference) {
     return TUFF_OK;
 }
 
+static tuff_result infer_conv2d(inference *inference) {
+    TRY(infer(inference));
+    const node *node = inference->node;
+    const tuff_tensor *bias = node->inputs[2], *w = node->inputs[1];
+    char text[160], shape[SHAPE_TEXT];
+    if (bias && (bias->shape.rank != 1 || bias->shape.sizes[0] != w->shape.sizes[0]))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: the bias '%s' %s must have the shape (%lld)",
+                          node_text(node, text), bias->name, shape_text(&bias->shape, shape),
+                          (long long)w->shape.sizes[0]);
+    return TUFF_OK;
+}
+
 /* grad_input(grad_output, weight, like input), grad_weight(grad_output, input, like weight): as the third one. */
 static tuff_result infer_gradient(inference *inference) {
-    TRY(check_float(inference, 2));
     inference->shapes[0] = inference->node->inputs[2]->shape;
     return TUFF_OK;
 }
@@ -91,8 +92,8 @@ static tuff_tensor *apply(const node *node, const operator* op, tuff_tensor *a, 
 static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                             tuff_tensor **grad_inputs) {
     tuff_tensor *x = node->inputs[0], *w = node->inputs[1], *g = grad_outputs[0];
-    if (needs & 1) grad_inputs[0] = apply(node, &operator_conv2d_grad_input, g, w, x);
-    if (needs & 2) grad_inputs[1] = apply(node, &operator_conv2d_grad_weight, g, x, w);
+    if (needs & 1) grad_inputs[0] = apply(node, &convolution_grad_input, g, w, x);
+    if (needs & 2) grad_inputs[1] = apply(node, &convolution_grad_weight, g, x, w);
     return node_graph(node)->result;
 }
 
@@ -100,16 +101,16 @@ static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, 
 static tuff_result gradient_of_grad_input(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                           tuff_tensor **grad_inputs) {
     tuff_tensor *g = node->inputs[0], *w = node->inputs[1], *gg = grad_outputs[0];
-    if (needs & 1) grad_inputs[0] = apply(node, &operator_conv2d, gg, w, NULL);
-    if (needs & 2) grad_inputs[1] = apply(node, &operator_conv2d_grad_weight, g, gg, w);
+    if (needs & 1) grad_inputs[0] = apply(node, &convolution, gg, w, NULL);
+    if (needs & 2) grad_inputs[1] = apply(node, &convolution_grad_weight, g, gg, w);
     return node_graph(node)->result;
 }
 
 static tuff_result gradient_of_grad_weight(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                            tuff_tensor **grad_inputs) {
     tuff_tensor *g = node->inputs[0], *x = node->inputs[1], *gg = grad_outputs[0];
-    if (needs & 1) grad_inputs[0] = apply(node, &operator_conv2d, x, gg, NULL);
-    if (needs & 2) grad_inputs[1] = apply(node, &operator_conv2d_grad_input, g, gg, x);
+    if (needs & 1) grad_inputs[0] = apply(node, &convolution, x, gg, NULL);
+    if (needs & 2) grad_inputs[1] = apply(node, &convolution_grad_input, g, gg, x);
     return node_graph(node)->result;
 }
 
@@ -200,12 +201,13 @@ static tuff_result lower_grad_weight(lowering *lowering, const node *node) {
     return product_lower(lowering, node, &product);
 }
 
-static const operator operator_conv2d = {
-    .name = "conv2d",
-    .formula = "y[n, o, p] = sum over c, t of w[o, c, t] * x[n, c, p * stride - padding + t * dilation]",
-    .inputs = { "x", "weight" },
+static const operator convolution = {
+    .name = "convolution",
+    .formula = "conv2d without its bias",
+    .inputs = { "input", "weight" },
     .attributes = attributes,
     .attribute_count = ATTRIBUTES,
+    .flags = OPERATOR_INTERNAL,
     .infer = infer,
     .gradient = gradient,
     .input_layouts = { LAYOUT_ANY, LAYOUT_KERNEL_LAST },
@@ -214,13 +216,14 @@ static const operator operator_conv2d = {
     .accepts_epilogue = product_accepts_epilogue,
 };
 
-static const operator operator_conv2d_grad_input = {
-    .name = "conv2d_grad_input",
+static const operator convolution_grad_input = {
+    .name = "convolution_grad_input",
     .formula =
         "gx[n, c, q] = sum over o, p, t with p * stride - padding + t * dilation = q of w[o, c, t] * gy[n, o, p]",
     .inputs = { "grad_output", "weight", "like" },
     .attributes = attributes,
     .attribute_count = ATTRIBUTES,
+    .flags = OPERATOR_INTERNAL,
     .shape_only = 1u << 2,
     .infer = infer_gradient,
     .gradient = gradient_of_grad_input,
@@ -230,12 +233,13 @@ static const operator operator_conv2d_grad_input = {
     .accepts_epilogue = product_accepts_epilogue,
 };
 
-static const operator operator_conv2d_grad_weight = {
-    .name = "conv2d_grad_weight",
+static const operator convolution_grad_weight = {
+    .name = "convolution_grad_weight",
     .formula = "gw[o, c, t] = sum over n, p of gy[n, o, p] * x[n, c, p * stride - padding + t * dilation]",
-    .inputs = { "grad_output", "x", "like" },
+    .inputs = { "grad_output", "input", "like" },
     .attributes = attributes,
     .attribute_count = ATTRIBUTES,
+    .flags = OPERATOR_INTERNAL,
     .shape_only = 1u << 2,
     .infer = infer_gradient,
     .gradient = gradient_of_grad_weight,
@@ -244,7 +248,29 @@ static const operator operator_conv2d_grad_weight = {
     .lower = lower_grad_weight,
 };
 
-static const operator* const rows[] = { &operator_conv2d, &operator_conv2d_grad_input, &operator_conv2d_grad_weight };
+static tuff_result expand_conv2d(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                 tuff_tensor **outputs) {
+    (void)training;
+    tuff_tensor *bias = inputs[2];
+    outputs[0] = graph_apply(graph, &convolution, inputs, 2, node->attributes, NULL);
+    if (bias) outputs[0] = tuff_add(outputs[0], tuff_reshape(bias, TUFF_SHAPE(1, bias->shape.sizes[0], 1, 1)));
+    return graph->result;
+}
+
+static const operator operator_conv2d = {
+    .name = "conv2d",
+    .formula = "y[n, o, p] = bias[o] + sum over c, t of weight[o, c, t] * input[n, c, p * stride - padding + t * "
+               "dilation]",
+    .inputs = { "input", "weight", "bias?" },
+    .pytorch = "torch.nn.functional.conv2d",
+    .attributes = attributes,
+    .attribute_count = ATTRIBUTES,
+    .infer = infer_conv2d,
+    .expand = expand_conv2d,
+};
+
+static const operator* const rows[] = { &operator_conv2d, &convolution, &convolution_grad_input,
+                                        &convolution_grad_weight };
 const operator_family family_convolution = { rows, sizeof rows / sizeof *rows };
 
 /* ---- the layer ---------------------------------------------------------------------------------- */
@@ -304,10 +330,6 @@ tuff_tensor *tuff_conv2d(tuff_tensor *x, const tuff_conv2d_desc *desc) {
         values[DILATION].list[i] = desc->dilation[i] ? desc->dilation[i] : 1;
     }
     values[STRIDE].i = values[PADDING].i = values[DILATION].i = 2;
-    const char *outer = graph->scope;
-    graph->scope = desc->name; /* labels all nodes */
-    tuff_tensor *y = graph_apply(graph, &operator_conv2d, (tuff_tensor *[]){ x, weight }, 2, values, NULL);
-    if (bias && y) y = tuff_add(y, tuff_reshape(bias, TUFF_SHAPE(1, desc->channels, 1, 1)));
-    graph->scope = outer;
-    return layer_end(graph, states, y);
+    tuff_tensor *inputs[] = { x, weight, bias };
+    return layer_end(graph, states, graph_apply(graph, &operator_conv2d, inputs, 3, values, desc->name));
 }

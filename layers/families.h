@@ -12,6 +12,7 @@ typedef struct operator_family {
 extern const operator_family family_pointwise;     /* pointwise.c */
 extern const operator_family family_shape;         /* shape.c: reshape, flatten, transpose, broadcasting */
 extern const operator_family family_reduction;     /* reduction.c: sum, mean, max, softmax */
+extern const operator_family family_linear;        /* linear.c */
 extern const operator_family family_matmul;        /* matmul.c */
 extern const operator_family family_convolution;   /* convolution.c */
 extern const operator_family family_pooling;       /* pooling.c */

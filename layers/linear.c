@@ -1,7 +1,47 @@
 /* The fully connected layer: a matrix product, whose epilogue adds the bias. */
+#include "layers/families.h"
 #include "layers/state.h"
 
 #include <math.h>
+
+static tuff_result infer(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
+    char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
+    const tuff_shape *xs = &x->shape, *ws = &weight->shape;
+    if (xs->rank < 2 || ws->rank != 2 || xs->sizes[xs->rank - 1] != ws->sizes[1])
+        return graph_fail(
+            inference->graph, TUFF_ERROR_SHAPE,
+            "%s: '%s' %s must have rank 2 or more and the weight '%s' %s the shape (features, size of the "
+            "input's last axis)",
+            node_text(node, text), x->name, shape_text(xs, first), weight->name, shape_text(ws, second));
+    if (bias && (bias->shape.rank != 1 || bias->shape.sizes[0] != ws->sizes[0]))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: the bias '%s' %s must have the shape (%lld)",
+                          node_text(node, text), bias->name, shape_text(&bias->shape, first), (long long)ws->sizes[0]);
+    inference->shapes[0] = *xs;
+    inference->shapes[0].sizes[xs->rank - 1] = ws->sizes[0];
+    return TUFF_OK;
+}
+
+static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                          tuff_tensor **outputs) {
+    (void)node, (void)training;
+    outputs[0] = tuff_matmul(inputs[0], inputs[1], &(tuff_matmul_desc){ .transpose_b = true });
+    if (inputs[2]) outputs[0] = tuff_add(outputs[0], inputs[2]);
+    return graph->result;
+}
+
+static const operator linear = {
+    .name = "linear",
+    .formula = "y = input weight^T + bias",
+    .inputs = { "input", "weight", "bias?" },
+    .pytorch = "torch.nn.functional.linear",
+    .infer = infer,
+    .expand = expand,
+};
+
+static const operator* const rows[] = { &linear };
+const operator_family family_linear = { rows, sizeof rows / sizeof *rows };
 
 tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
     if (!x) return NULL;
@@ -39,10 +79,6 @@ tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
                                        .init = init_or(&desc->bias_init, TUFF_INIT_UNIFORM, bound) };
         bias = layer_state(graph, desc->name, &bias_desc);
     }
-    const char *outer = graph->scope;
-    graph->scope = desc->name; /* labels both nodes */
-    tuff_tensor *y = weight ? tuff_matmul(x, weight, &(tuff_matmul_desc){ .transpose_b = true }) : NULL;
-    if (bias && y) y = tuff_add(y, bias);
-    graph->scope = outer;
-    return layer_end(graph, states, y);
+    tuff_tensor *inputs[] = { x, weight, bias };
+    return layer_end(graph, states, graph_apply(graph, &linear, inputs, 3, NULL, desc->name));
 }

@@ -99,12 +99,9 @@ static tuff_result infer_lookup(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *index = node->inputs[0], *table = node->inputs[1];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-    if (index->type != TUFF_I32)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: the index '%s' must be int32", node_text(node, text),
-                          index->name);
-    if (table->type != TUFF_F32 || table->shape.rank != 2 || index->shape.rank >= TUFF_MAX_RANK)
+    if (table->shape.rank != 2 || index->shape.rank >= TUFF_MAX_RANK)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                          "%s: the table '%s' %s must be float32 of rank 2, the index '%s' %s of rank %d at most",
+                          "%s: the table '%s' %s must have rank 2, the index '%s' %s of rank %d at most",
                           node_text(node, text), table->name, shape_text(&table->shape, first), index->name,
                           shape_text(&index->shape, second), TUFF_MAX_RANK - 1);
     inference->shapes[0] = index->shape;
@@ -120,7 +117,9 @@ static tuff_result infer_lookup_backward(inference *inference) {
 static const operator embedding_backward = {
     .name = "embedding_backward",
     .formula = "gtable[r] = sum of gradient[i] over index[i] = r",
-    .inputs = { "gradient", "index", "table" },
+    .inputs = { "grad_output", "input", "weight" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_INTERNAL,
     .shape_only = 1u << 2,
     .infer = infer_lookup_backward,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
@@ -139,7 +138,9 @@ static tuff_result gradient_lookup(const node *node, tuff_tensor *const *grad_ou
 static const operator embedding_lookup = {
     .name = "embedding",
     .formula = "y[i] = table[index[i]]",
-    .inputs = { "index", "table" },
+    .inputs = { "input", "weight" },
+    .types = { TYPE_I32 },
+    .pytorch = "torch.nn.functional.embedding",
     .infer = infer_lookup,
     .gradient = gradient_lookup,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },

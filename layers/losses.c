@@ -9,7 +9,9 @@
 
 enum { LANES = 64, REDUCTION = 0 };
 
-static const attribute loss_attributes[] = { [REDUCTION] = { .name = "reduction", .type = ATTRIBUTE_INT } };
+static const attribute loss_attributes[] = {
+    [REDUCTION] = { .name = "reduction", .type = ATTRIBUTE_CHOICE, .choices = "mean|sum|none" }
+};
 
 static tuff_loss_reduction reduction_of(const node *node) {
     return (tuff_loss_reduction)node->attributes[REDUCTION].i;
@@ -48,16 +50,15 @@ static tuff_tensor *apply_loss(const operator* op, tuff_tensor *input, tuff_tens
 /* Checks logits (N, C, ...) against int32 targets (N, ...). */
 static tuff_result check_targets(inference *inference, const tuff_tensor *logits, const tuff_tensor *target) {
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-    bool fits = logits->type == TUFF_F32 && target->type == TUFF_I32 && logits->shape.rank >= 2
-                && target->shape.rank == logits->shape.rank - 1 && target->shape.sizes[0] == logits->shape.sizes[0];
+    bool fits = logits->shape.rank >= 2 && target->shape.rank == logits->shape.rank - 1
+                && target->shape.sizes[0] == logits->shape.sizes[0];
     for (uint32_t i = 1; fits && i < target->shape.rank; i++)
         fits = target->shape.sizes[i] == logits->shape.sizes[i + 1];
     if (fits) return TUFF_OK;
     return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                      "%s: logits '%s' %s must be float32 of shape (N, C, ...) and the target '%s' %s int32 of shape "
-                      "(N, ...)%s",
+                      "%s: logits '%s' %s must have the shape (N, C, ...) and the target '%s' %s the shape (N, ...)",
                       node_text(inference->node, text), logits->name, shape_text(&logits->shape, first), target->name,
-                      shape_text(&target->shape, second), target->type == TUFF_I32 ? "" : "; it is float32");
+                      shape_text(&target->shape, second));
 }
 
 static tuff_result infer_pick(inference *inference) {
@@ -110,8 +111,9 @@ static tuff_result lower_pick(lowering *lowering, const node *node) {
 static const operator pick = {
     .name = "pick",
     .formula = "y[n, 0, ...] = x[n, target[n, ...], ...]",
-    .inputs = { "x", "target" },
-    .flags = OPERATOR_DETACH, /* cross_entropy has a gradient of its own */
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL, /* cross_entropy has a gradient of its own */
     .infer = infer_pick,
     .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -142,7 +144,8 @@ static const operator class_index = {
     .name = "class_index",
     .formula = "y[0, c, 0, ...] = c",
     .inputs = { "like" },
-    .flags = OPERATOR_DETACH,
+    .types = { TYPE_ANY },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .shape_only = 1,
     .infer = infer_class_index,
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -158,8 +161,9 @@ static tuff_result infer_int_equal(inference *inference) {
 static const operator int_equal = {
     .name = "int_equal",
     .formula = "y = a == b ? 1 : 0",
-    .inputs = { "a", "b" },
-    .flags = OPERATOR_DETACH,
+    .inputs = { "input", "other" },
+    .types = { TYPE_I32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .chain_op = CHAIN_INT_EQ,
     .infer = infer_int_equal,
 };
@@ -225,8 +229,10 @@ static tuff_result infer_like_second(inference *inference) {
 
 static const operator cross_entropy_backward = {
     .name = "cross_entropy_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "(softmax(logits) - onehot(target)) * gradient / N",
-    .inputs = { "gradient", "logits", "target" },
+    .inputs = { "grad_output", "input", "target" },
+    .types = { TYPE_F32, TYPE_F32, TYPE_I32 },
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_like_second,
@@ -244,7 +250,9 @@ static tuff_result gradient_cross_entropy(const node *node, tuff_tensor *const *
 static const operator cross_entropy = {
     .name = "cross_entropy",
     .formula = "-log_softmax(logits)[target], reduced",
-    .inputs = { "logits", "target" },
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .pytorch = "torch.nn.functional.cross_entropy",
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_cross_entropy,
@@ -262,8 +270,8 @@ static tuff_result infer_regression(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *a = node->inputs[0], *b = node->inputs[1];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-    if (a->type != TUFF_F32 || b->type != TUFF_F32 || !shape_equal(&a->shape, &b->shape))
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s and '%s' %s must be float32 of equal shapes",
+    if (!shape_equal(&a->shape, &b->shape))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s and '%s' %s must have equal shapes",
                           node_text(node, text), a->name, shape_text(&a->shape, first), b->name,
                           shape_text(&b->shape, second));
     return infer_loss(inference, &a->shape);
@@ -302,8 +310,9 @@ static tuff_result expand_l1_backward(tuff_graph *graph, const node *node, tuff_
 
 static const operator mse_loss_backward = {
     .name = "mse_loss_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "2 (input - target) * gradient / N",
-    .inputs = { "gradient", "input", "target" },
+    .inputs = { "grad_output", "input", "target" },
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_like_second,
@@ -312,8 +321,9 @@ static const operator mse_loss_backward = {
 
 static const operator l1_loss_backward = {
     .name = "l1_loss_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "sign(input - target) * gradient / N",
-    .inputs = { "gradient", "input", "target" },
+    .inputs = { "grad_output", "input", "target" },
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_like_second,
@@ -343,6 +353,7 @@ static const operator mse_loss = {
     .name = "mse_loss",
     .formula = "(input - target)^2, reduced",
     .inputs = { "input", "target" },
+    .pytorch = "torch.nn.functional.mse_loss",
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_regression,
@@ -354,6 +365,7 @@ static const operator l1_loss = {
     .name = "l1_loss",
     .formula = "|input - target|, reduced",
     .inputs = { "input", "target" },
+    .pytorch = "torch.nn.functional.l1_loss",
     .attributes = loss_attributes,
     .attribute_count = 1,
     .infer = infer_regression,
@@ -389,8 +401,9 @@ static tuff_result lower_hit(lowering *lowering, const node *node) {
 static const operator hit = {
     .name = "hit",
     .formula = "y[n] = argmax(logits[n]) == target[n] ? 1 : 0",
-    .inputs = { "logits", "target" },
-    .flags = OPERATOR_DETACH,
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .infer = infer_hit,
     .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -413,7 +426,8 @@ static tuff_result expand_accuracy(tuff_graph *graph, const node *node, tuff_ten
 static const operator accuracy = {
     .name = "accuracy",
     .formula = "mean over n of argmax(logits[n]) == target[n]",
-    .inputs = { "logits", "target" },
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
     .flags = OPERATOR_DETACH,
     .infer = infer_accuracy,
     .expand = expand_accuracy,

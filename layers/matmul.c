@@ -29,10 +29,6 @@ static tuff_result infer(inference *inference) {
     node_text(node, text);
     shape_text(&a->shape, sa);
     shape_text(&b->shape, sb);
-    for (uint32_t i = 0; i < 2; i++)
-        if (node->inputs[i]->type != TUFF_F32)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: input '%s' must be float32", text,
-                              node->inputs[i]->name);
     uint32_t ra = a->shape.rank, rb = b->shape.rank;
     if (ra < 2 || rb < 2)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
@@ -128,7 +124,8 @@ static tuff_result lower(lowering *lowering, const node *node) {
 static const operator operator_matmul = {
     .name = "matmul",
     .formula = "y[..., m, n] = sum over k of a[..., m, k] * b[..., k, n]",
-    .inputs = { "a", "b" },
+    .inputs = { "input", "other" },
+    .pytorch = "torch.matmul",
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,
     .infer = infer,

@@ -66,13 +66,14 @@ static tuff_result check_channels(inference *inference, uint32_t x_index) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[x_index];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-    if (x->type != TUFF_F32 || x->shape.rank < 2 || x->shape.rank > 5)
+    if (x->shape.rank < 2 || x->shape.rank > 5)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                          "%s: '%s' %s must be float32 of rank 2 to 5: (N, C) or (N, C, ...)", node_text(node, text),
-                          x->name, shape_text(&x->shape, first));
+                          "%s: '%s' %s must have rank 2 to 5: (N, C) or (N, C, ...)", node_text(node, text), x->name,
+                          shape_text(&x->shape, first));
     for (uint32_t i = x_index + 1; i < node->input_count; i++) {
         const tuff_tensor *vector = node->inputs[i];
-        if (vector->type != TUFF_F32 || vector->shape.rank != 1 || vector->shape.sizes[0] != x->shape.sizes[1])
+        if (!vector) continue;
+        if (vector->shape.rank != 1 || vector->shape.sizes[0] != x->shape.sizes[1])
             return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                               "%s: '%s' %s does not fit the %lld channels of '%s' %s", node_text(node, text),
                               vector->name, shape_text(&vector->shape, first), (long long)x->shape.sizes[1], x->name,
@@ -124,9 +125,9 @@ static tuff_result expand_norm(tuff_graph *graph, const node *node, tuff_tensor 
         variance = as_channels(inputs[2], x);
     }
     tuff_tensor *factor = inverse_deviation(variance, node);
-    if (node->input_count > 3) factor = tuff_mul(factor, as_channels(inputs[3], x));
+    if (inputs[3]) factor = tuff_mul(factor, as_channels(inputs[3], x));
     tuff_tensor *y = tuff_mul(tuff_sub(x, mean), factor);
-    if (node->input_count > 4) y = tuff_add(y, as_channels(inputs[4], x));
+    if (inputs[4]) y = tuff_add(y, as_channels(inputs[4], x));
     outputs[0] = y;
     return finish(graph);
 }
@@ -135,22 +136,22 @@ static const operator batch_norm_backward;
 
 static tuff_result gradient_norm(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                  tuff_tensor **grad_inputs) {
-    (void)needs;
     tuff_graph *graph = node_graph(node);
-    tuff_tensor *inputs[] = { grad_outputs[0], node->inputs[0], node->inputs[1], node->inputs[2],
-                              node->input_count > 3 ? node->inputs[3] : NULL };
+    tuff_tensor *inputs[] = { grad_outputs[0], node->inputs[0], node->inputs[1], node->inputs[2], node->inputs[3] };
     tuff_tensor *first = graph_apply(graph, &batch_norm_backward, inputs, 5, node->attributes, NULL);
     if (!first) return graph->result;
     grad_inputs[0] = first;
-    if (node->input_count > 3) grad_inputs[3] = first->producer->outputs[1];
-    if (node->input_count > 4) grad_inputs[4] = first->producer->outputs[2];
+    if (needs & 1u << 3) grad_inputs[3] = first->producer->outputs[1];
+    if (needs & 1u << 4) grad_inputs[4] = first->producer->outputs[2];
     return TUFF_OK;
 }
 
 static const operator batch_norm = {
     .name = "batch_norm",
+    .flags = OPERATOR_TRAINING,
     .formula = "y = (x - mean) / sqrt(var + eps) * weight + bias",
-    .inputs = { "x", "running_mean", "running_var", "weight?", "bias?" },
+    .inputs = { "input", "running_mean", "running_var", "weight?", "bias?" },
+    .pytorch = "torch.nn.functional.batch_norm",
     .attributes = norm_attributes,
     .attribute_count = 1,
     .infer = infer_norm,
@@ -173,7 +174,7 @@ static tuff_result expand_backward(tuff_graph *graph, const node *node, tuff_ten
     tuff_tensor *h = tuff_mul(tuff_add(x, tuff_neg(mean)), r);
     tuff_reduce_desc axes = over_batch(x);
     tuff_tensor *gbias = tuff_sum(g, &axes), *gweight = tuff_sum(tuff_mul(g, h), &axes);
-    tuff_tensor *factor = node->input_count > 4 ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = g;
+    tuff_tensor *factor = inputs[4] ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = g;
     if (training) {
         float share = (float)(1 / batch_count(x));
         gx = tuff_sub(g, tuff_add(tuff_scale(gbias, share, 0), tuff_mul(h, tuff_scale(gweight, share, 0))));
@@ -186,8 +187,9 @@ static tuff_result expand_backward(tuff_graph *graph, const node *node, tuff_ten
 
 static const operator batch_norm_backward = {
     .name = "batch_norm_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "the gradients of batch_norm with respect to x, weight and bias",
-    .inputs = { "gradient", "x", "running_mean", "running_var", "weight?" },
+    .inputs = { "grad_output", "input", "running_mean", "running_var", "weight?" },
     .attributes = norm_attributes,
     .attribute_count = 1,
     .infer = infer_backward,
@@ -224,10 +226,10 @@ static tuff_result expand_running_var(tuff_graph *graph, const node *node, tuff_
 static const operator batch_norm_running_mean = {
     .name = "batch_norm_running_mean",
     .formula = "y = (1 - momentum) running + momentum mean(x)",
-    .inputs = { "x", "running" },
+    .inputs = { "input", "running" },
     .attributes = running_attributes,
     .attribute_count = 1,
-    .flags = OPERATOR_DETACH,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .infer = infer_running,
     .expand = expand_running_mean,
 };
@@ -235,10 +237,10 @@ static const operator batch_norm_running_mean = {
 static const operator batch_norm_running_var = {
     .name = "batch_norm_running_var",
     .formula = "y = (1 - momentum) running + momentum var(x), the variance unbiased",
-    .inputs = { "x", "running" },
+    .inputs = { "input", "running" },
     .attributes = running_attributes,
     .attribute_count = 1,
-    .flags = OPERATOR_DETACH,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .infer = infer_running,
     .expand = expand_running_var,
 };

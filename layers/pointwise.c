@@ -43,19 +43,26 @@ static tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tenso
     }
 
 #define ROW_1(row, op, text)                                                                                           \
-    static const operator operator_##row = {                                                                           \
-        .name = #row, .formula = text, .inputs = { "x" }, .chain_op = op, .gradient = gradient_##row                   \
-    };
+    static const operator operator_##row = { .name = #row,                                                             \
+                                             .formula = text,                                                          \
+                                             .inputs = { "input" },                                                    \
+                                             .pytorch = "torch." #row,                                                 \
+                                             .chain_op = op,                                                           \
+                                             .gradient = gradient_##row };
 #define ROW_2(row, op, text)                                                                                           \
-    static const operator operator_##row = {                                                                           \
-        .name = #row, .formula = text, .inputs = { "a", "b" }, .chain_op = op, .gradient = gradient_##row              \
-    };
+    static const operator operator_##row = { .name = #row,                                                             \
+                                             .formula = text,                                                          \
+                                             .inputs = { "input", "other" },                                           \
+                                             .pytorch = "torch." #row,                                                 \
+                                             .chain_op = op,                                                           \
+                                             .gradient = gradient_##row };
 
 /* ---- comparisons and choices --------------------------------------------------------------------- */
 
 static const operator operator_sign = { .name = "sign",
                                         .formula = "x > 0 ? 1 : x < 0 ? -1 : 0",
-                                        .inputs = { "x" },
+                                        .inputs = { "input" },
+                                        .pytorch = "torch.sign",
                                         .chain_op = CHAIN_SIGN,
                                         .flags = OPERATOR_DETACH };
 
@@ -63,25 +70,25 @@ static const attribute value_attribute[] = { { .name = "value", .type = ATTRIBUT
 
 static const operator operator_greater_than = { .name = "greater_than",
                                                 .formula = "x > value ? 1 : 0",
-                                                .inputs = { "x" },
+                                                .inputs = { "input" },
                                                 .attributes = value_attribute,
                                                 .attribute_count = 1,
                                                 .chain_op = CHAIN_GT,
-                                                .flags = OPERATOR_DETACH };
+                                                .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
 
 static const operator operator_equal_to = { .name = "equal_to",
                                             .formula = "a == b ? 1 : 0",
-                                            .inputs = { "a", "b" },
+                                            .inputs = { "input", "other" },
                                             .chain_op = CHAIN_EQ,
-                                            .flags = OPERATOR_DETACH };
+                                            .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
 
 static const operator operator_is_zero = { .name = "is_zero",
                                            .formula = "x == value ? 1 : 0",
-                                           .inputs = { "x" },
+                                           .inputs = { "input" },
                                            .attributes = value_attribute,
                                            .attribute_count = 1,
                                            .chain_op = CHAIN_EQ,
-                                           .flags = OPERATOR_DETACH };
+                                           .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
 
 static tuff_result gradient_keep_if(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                     tuff_tensor **grad_inputs) {
@@ -90,8 +97,9 @@ static tuff_result gradient_keep_if(const node *node, tuff_tensor *const *grad_o
 }
 
 static const operator operator_keep_if = { .name = "keep_if",
+                                           .flags = OPERATOR_INTERNAL,
                                            .formula = "condition != 0 ? x : value",
-                                           .inputs = { "condition", "x" },
+                                           .inputs = { "condition", "input" },
                                            .attributes = value_attribute,
                                            .attribute_count = 1,
                                            .chain_op = CHAIN_SELECT,
@@ -106,8 +114,9 @@ static tuff_result gradient_select(const node *node, tuff_tensor *const *grad_ou
 }
 
 static const operator operator_select = { .name = "select",
+                                          .flags = OPERATOR_INTERNAL,
                                           .formula = "condition != 0 ? a : b",
-                                          .inputs = { "condition", "a", "b" },
+                                          .inputs = { "condition", "input", "other" },
                                           .chain_op = CHAIN_SELECT,
                                           .gradient = gradient_select };
 
@@ -154,7 +163,7 @@ static const attribute scale_attributes[] = {
 GRADIENT(scale, tuff_scale(g, (float)node->attributes[SCALE_FACTOR].f, 0))
 static const operator operator_scale = { .name = "scale",
                                          .formula = "x * factor + offset",
-                                         .inputs = { "x" },
+                                         .inputs = { "input" },
                                          .attributes = scale_attributes,
                                          .attribute_count = 2,
                                          .chain_op = CHAIN_FMA,
@@ -203,7 +212,8 @@ static tuff_result gradient_leaky_relu(const node *node, tuff_tensor *const *gra
 
 static const operator operator_leaky_relu = { .name = "leaky_relu",
                                               .formula = "x > 0 ? x : x * negative_slope",
-                                              .inputs = { "x" },
+                                              .inputs = { "input" },
+                                              .pytorch = "torch.nn.functional.leaky_relu",
                                               .attributes = slope_attribute,
                                               .attribute_count = 1,
                                               .chain_op = CHAIN_LEAKY_RELU,
@@ -255,23 +265,15 @@ static tuff_result infer_like_first(inference *inference) {
     return TUFF_OK;
 }
 
-static tuff_result infer_dropout(inference *inference) {
-    const node *node = inference->node;
-    char text[160];
-    if (node->inputs[0]->type != TUFF_F32)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' must be float32", node_text(node, text),
-                          node->inputs[0]->name);
-    return infer_like_first(inference);
-}
-
 /* The mask is a function of (seed, step, the node's name_hash, element), so each use computes it again. */
 static const operator operator_dropout_mask = {
     .name = "dropout_mask",
     .formula = "0 with probability p, else 1 / (1 - p)",
     .inputs = { "like" },
+    .types = { TYPE_ANY },
     .attributes = dropout_attributes,
     .attribute_count = 1,
-    .flags = OPERATOR_DETACH,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
     .shape_only = 1,
     .chain_op = CHAIN_DROPOUT,
     .infer = infer_like_first,
@@ -298,11 +300,13 @@ static tuff_result gradient_dropout(const node *node, tuff_tensor *const *grad_o
 
 static const operator operator_dropout = {
     .name = "dropout",
+    .flags = OPERATOR_TRAINING,
     .formula = "x times 0 with probability p, else times 1 / (1 - p); x itself in evaluation",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.nn.functional.dropout",
     .attributes = dropout_attributes,
     .attribute_count = 1,
-    .infer = infer_dropout,
+    .infer = infer_like_first,
     .gradient = gradient_dropout,
     .expand = expand_dropout,
 };

@@ -12,9 +12,9 @@ enum { LANES = 64 };
 enum { KERNEL = 0, STRIDE, PADDING, INCLUDE_PADDING };
 
 static const attribute pool_attributes[] = {
-    [KERNEL] = { .name = "kernel_size", .type = ATTRIBUTE_INTS },
-    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS },
-    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS },
+    [KERNEL] = { .name = "kernel_size", .type = ATTRIBUTE_INTS, .length = 2, .required = true },
+    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS, .length = 2, .like = "kernel_size" },
+    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS, .length = 2, .value.i = 2 },
     [INCLUDE_PADDING] = { .name = "count_include_pad", .type = ATTRIBUTE_BOOL, .value.i = true },
 };
 
@@ -149,8 +149,8 @@ static tuff_result infer_pool(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
     char text[160], shape[SHAPE_TEXT];
-    if (x->type != TUFF_F32 || x->shape.rank != 4)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must be float32 of shape (N, C, H, W)",
+    if (x->shape.rank != 4)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, H, W)",
                           node_text(node, text), x->name, shape_text(&x->shape, shape));
     inference->shapes[0] = x->shape;
     for (uint32_t axis = 0; axis < 2; axis++) {
@@ -179,8 +179,9 @@ static tuff_result infer_pool_backward(inference *inference) {
 
 static const operator max_pool2d_backward = {
     .name = "max_pool2d_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "gx = sum of gradient over the windows whose first largest element is x's",
-    .inputs = { "gradient", "x" },
+    .inputs = { "grad_output", "input" },
     .attributes = pool_attributes,
     .attribute_count = 4,
     .infer = infer_pool_backward,
@@ -192,8 +193,9 @@ static const operator max_pool2d_backward = {
 
 static const operator avg_pool2d_backward = {
     .name = "avg_pool2d_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "gx = sum of gradient / size over the windows that cover x",
-    .inputs = { "gradient", "x" },
+    .inputs = { "grad_output", "input" },
     .attributes = pool_attributes,
     .attribute_count = 4,
     .shape_only = 1u << 1,
@@ -225,7 +227,8 @@ static tuff_result gradient_average(const node *node, tuff_tensor *const *grad_o
 static const operator max_pool2d = {
     .name = "max_pool2d",
     .formula = "y[n, c, i, j] = max over the window of x[n, c]",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.nn.functional.max_pool2d",
     .attributes = pool_attributes,
     .attribute_count = 4,
     .infer = infer_pool,
@@ -238,7 +241,8 @@ static const operator max_pool2d = {
 static const operator avg_pool2d = {
     .name = "avg_pool2d",
     .formula = "y[n, c, i, j] = mean over the window of x[n, c]",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.nn.functional.avg_pool2d",
     .attributes = pool_attributes,
     .attribute_count = 4,
     .infer = infer_pool,
@@ -276,8 +280,8 @@ static tuff_result infer_global(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
     char text[160], shape[SHAPE_TEXT];
-    if (x->type != TUFF_F32 || x->shape.rank != 4)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must be float32 of shape (N, C, H, W)",
+    if (x->shape.rank != 4)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, H, W)",
                           node_text(node, text), x->name, shape_text(&x->shape, shape));
     inference->shapes[0] = x->shape;
     inference->shapes[0].sizes[2] = inference->shapes[0].sizes[3] = 1;
@@ -303,8 +307,9 @@ static tuff_result expand_global_backward(tuff_graph *graph, const node *node, t
 
 static const operator global_avg_pool2d_backward = {
     .name = "global_avg_pool2d_backward",
+    .flags = OPERATOR_INTERNAL,
     .formula = "gx = gradient / (H W)",
-    .inputs = { "gradient", "x" },
+    .inputs = { "grad_output", "input" },
     .shape_only = 1u << 1,
     .infer = infer_pool_backward,
     .expand = expand_global_backward,
@@ -319,7 +324,8 @@ static tuff_result gradient_global(const node *node, tuff_tensor *const *grad_ou
 static const operator global_avg_pool2d = {
     .name = "global_avg_pool2d",
     .formula = "y[n, c, 0, 0] = mean of x[n, c]",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.nn.functional.adaptive_avg_pool2d",
     .infer = infer_global,
     .gradient = gradient_global,
     .expand = expand_global,

@@ -47,9 +47,6 @@ static tuff_result check_axes(inference *inference, const tuff_tensor *x) {
     char text[160], shape[SHAPE_TEXT];
     int64_t rank = x->shape.rank;
     uint32_t mask = 0;
-    if (x->type != TUFF_F32)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' must be float32", node_text(node, text),
-                          x->name);
     for (int64_t i = 0; i < axes->i; i++) {
         int64_t axis = axes->list[i] < 0 ? axes->list[i] + rank : axes->list[i];
         if (axis < 0 || axis >= rank || mask >> axis & 1)
@@ -123,7 +120,7 @@ static tuff_result gradient_max(const node *node, tuff_tensor *const *grad_outpu
     static const operator operator_##row = {                                                                           \
         .name = #row,                                                                                                  \
         .formula = text,                                                                                               \
-        .inputs = { "x" },                                                                                             \
+        .inputs = { "input" },                                                                                         \
         .attributes = reduce_attributes,                                                                               \
         .attribute_count = 2,                                                                                          \
         .flags = OPERATOR_PROLOGUE,                                                                                    \
@@ -187,8 +184,9 @@ static tuff_result gradient_expand_reduced(const node *node, tuff_tensor *const 
 
 static const operator operator_expand_reduced = {
     .name = "expand_reduced",
+    .flags = OPERATOR_INTERNAL,
     .formula = "x, a reduction of like, repeated over the reduced axes; divided by their count for a mean",
-    .inputs = { "x", "like" },
+    .inputs = { "input", "like" },
     .attributes = reduce_attributes,
     .attribute_count = 3,
     .shape_only = 1 << 1,
@@ -240,8 +238,9 @@ static tuff_result gradient_sum_to(const node *node, tuff_tensor *const *grad_ou
 
 static const operator operator_sum_to = {
     .name = "sum_to",
+    .flags = OPERATOR_INTERNAL,
     .formula = "x summed to the shape of like, which broadcasts to x's",
-    .inputs = { "x", "like" },
+    .inputs = { "input", "like" },
     .shape_only = 1 << 1,
     .infer = infer_sum_to,
     .gradient = gradient_sum_to,

@@ -57,7 +57,7 @@ static tuff_result fail_count(inference *inference, const tuff_shape *wanted) {
 
 /* ---- reshape ------------------------------------------------------------------------------------- */
 
-static const attribute shape_attribute[] = { { .name = "shape", .type = ATTRIBUTE_INTS } };
+static const attribute shape_attribute[] = { { .name = "shape", .type = ATTRIBUTE_INTS, .required = true } };
 
 static tuff_result infer_reshape(inference *inference) {
     const node *node = inference->node;
@@ -91,7 +91,9 @@ static tuff_result gradient_reshape(const node *node, tuff_tensor *const *grad_o
 
 static const operator operator_reshape = { .name = "reshape",
                                            .formula = "x in another shape, one size may be -1",
-                                           .inputs = { "x" },
+                                           .inputs = { "input" },
+                                           .types = { TYPE_ANY },
+                                           .pytorch = "torch.reshape",
                                            .attributes = shape_attribute,
                                            .attribute_count = 1,
                                            .infer = infer_reshape,
@@ -120,8 +122,10 @@ static tuff_result infer_reshape_like(inference *inference) {
 }
 
 static const operator operator_reshape_like = { .name = "reshape_like",
+                                                .flags = OPERATOR_INTERNAL,
                                                 .formula = "x in the shape of like",
-                                                .inputs = { "x", "like" },
+                                                .inputs = { "input", "like" },
+                                                .types = { TYPE_ANY, TYPE_ANY },
                                                 .shape_only = 1 << 1,
                                                 .infer = infer_reshape_like,
                                                 .gradient = gradient_reshape,
@@ -145,7 +149,9 @@ static tuff_result infer_flatten(inference *inference) {
 
 static const operator operator_flatten = { .name = "flatten",
                                            .formula = "(N, ...) as (N, product of the rest)",
-                                           .inputs = { "x" },
+                                           .inputs = { "input" },
+                                           .types = { TYPE_ANY },
+                                           .pytorch = "torch.flatten",
                                            .infer = infer_flatten,
                                            .gradient = gradient_reshape,
                                            .look = look_reshape };
@@ -202,7 +208,9 @@ static tuff_result gradient_transpose(const node *node, tuff_tensor *const *grad
 
 static const operator operator_transpose = { .name = "transpose",
                                              .formula = "x with two axes exchanged",
-                                             .inputs = { "x" },
+                                             .inputs = { "input" },
+                                             .types = { TYPE_ANY },
+                                             .pytorch = "torch.transpose",
                                              .attributes = transpose_attributes,
                                              .attribute_count = 2,
                                              .infer = infer_transpose,
@@ -250,8 +258,9 @@ static tuff_result gradient_expand_as(const node *node, tuff_tensor *const *grad
 
 static const operator operator_expand_as = { .name = "expand_as",
                                              .formula = "x repeated to the shape of like",
-                                             .inputs = { "x", "like" },
-                                             .flags = OPERATOR_BROADCAST,
+                                             .inputs = { "input", "like" },
+                                             .types = { TYPE_ANY, TYPE_ANY },
+                                             .flags = OPERATOR_BROADCAST | OPERATOR_INTERNAL,
                                              .shape_only = 1 << 1,
                                              .infer = infer_expand_as,
                                              .gradient = gradient_expand_as,

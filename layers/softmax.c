@@ -14,9 +14,6 @@ static tuff_result infer_softmax(inference *inference) {
     const tuff_tensor *x = node->inputs[0];
     int64_t axis = node->attributes[0].i, rank = x->shape.rank;
     char text[160], shape[SHAPE_TEXT];
-    if (x->type != TUFF_F32)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' must be float32", node_text(node, text),
-                          x->name);
     if (axis < -rank || axis >= rank)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s has no axis %lld", node_text(node, text),
                           x->name, shape_text(&x->shape, shape), (long long)axis);
@@ -67,7 +64,8 @@ static tuff_result gradient_log_softmax(const node *node, tuff_tensor *const *gr
 const operator operator_softmax = {
     .name = "softmax",
     .formula = "exp(x - max x) / sum exp(x - max x) along an axis",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.softmax",
     .attributes = axis_attribute,
     .attribute_count = 1,
     .infer = infer_softmax,
@@ -78,7 +76,8 @@ const operator operator_softmax = {
 const operator operator_log_softmax = {
     .name = "log_softmax",
     .formula = "x - max x - log sum exp(x - max x) along an axis",
-    .inputs = { "x" },
+    .inputs = { "input" },
+    .pytorch = "torch.log_softmax",
     .attributes = axis_attribute,
     .attribute_count = 1,
     .infer = infer_softmax,

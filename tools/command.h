@@ -7,6 +7,7 @@
 int command_info(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_operators(int argc, char **argv);
+int command_op(int argc, char **argv);
 int command_bench(int argc, char **argv);
 
 #endif

@@ -13,6 +13,9 @@ static const struct {
 } commands[] = {
     { "info", command_info, "the Vulkan devices that are there, and which one Tuff would choose and why" },
     { "operators", command_operators, "the table of operators, as docs/operators.md shows it" },
+#ifdef TUFF_HAVE_OP
+    { "op", command_op, "run one operator on tensors from a file, with its gradients; --list names them all" },
+#endif
 #ifdef TUFF_HAVE_CHECK
     { "check", command_check, "run every kernel on a device and compare it with the reference" },
 #endif

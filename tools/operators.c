@@ -1,7 +1,7 @@
 /* tuff operators: the table of operators as Markdown. docs/operators.md is this output; a test compares them. */
 #include "command.h"
 
-#include "runtime/graph/operator.h"
+#include "runtime/graph/attributes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,19 +14,14 @@ static const char *sort_of(const operator* op) {
     return "kernel";
 }
 
-static void print_default(const attribute *attribute) {
-    const attribute_value *value = &attribute->value;
-    printf("`%s` = ", attribute->name);
-    switch (attribute->type) {
-    case ATTRIBUTE_INT: printf("%" PRId64, value->i); break;
-    case ATTRIBUTE_BOOL: printf(value->i ? "true" : "false"); break;
-    case ATTRIBUTE_FLOAT: printf("%g", value->f); break;
-    case ATTRIBUTE_INTS:
-        printf("(");
-        for (int64_t i = 0; i < value->i; i++) printf("%s%" PRId64, i ? ", " : "", value->list[i]);
-        printf(")");
-        break;
-    }
+static void print_attribute(const attribute *attribute) {
+    char text[ATTRIBUTE_TEXT];
+    printf("`%s`", attribute->name);
+    if (attribute->like)
+        printf(" = `%s`", attribute->like);
+    else if (!attribute->required)
+        printf(" = %s", attribute_value_text(attribute, &attribute->value, text));
+    if (attribute->type == ATTRIBUTE_CHOICE) printf(" (%s)", attribute_type_text(attribute, text));
 }
 
 /* A formula may hold '|', which would end a table's cell. */
@@ -48,7 +43,7 @@ static void print_row(const operator* op) {
     printf(" | ");
     for (uint32_t i = 0; i < op->attribute_count; i++) {
         if (i) printf(", ");
-        print_default(&op->attributes[i]);
+        print_attribute(&op->attributes[i]);
     }
     printf(" | ");
     print_cell(op->formula);

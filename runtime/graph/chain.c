@@ -137,7 +137,7 @@ static bool append_steps(mapping *map, chain *into) {
 
 static bool append_outputs(const mapping *map, chain *into) {
     for (uint32_t i = 0; i < map->from->output_count; i++) {
-        if (into->output_count == MAX_OUTPUTS) return false;
+        if (into->output_count == CHAIN_MAX_OUTPUTS) return false;
         uint8_t operand = map_operand(map, into, map->from->outputs[i]);
         if (operand == 0xff) return false;
         into->outputs[into->output_count++] = operand;
@@ -149,7 +149,7 @@ static bool append_outputs(const mapping *map, chain *into) {
 static uint8_t add_input(tuff_tensor *tensor, tuff_tensor **inputs, uint32_t *count) {
     for (uint32_t i = 0; i < *count; i++)
         if (inputs[i] == tensor) return (uint8_t)i;
-    if (*count == MAX_INPUTS) return 0xff;
+    if (*count == CHAIN_CONSTANT || *count == MAX_INPUTS) return 0xff;
     inputs[*count] = tensor;
     return (uint8_t)(*count)++;
 }

@@ -6,6 +6,8 @@
 #include "runtime/graph/graph.h"
 #include "shaders/common/chain_ops.h"
 
+enum { CHAIN_MAX_OUTPUTS = 4 };
+
 typedef struct chain_step {
     uint8_t op, a, b, c;
 } chain_step;
@@ -19,7 +21,7 @@ typedef struct chain {
     uint32_t constants[CHAIN_MAX_CONSTANTS]; /* bits */
     uint32_t constant_count;
     uint32_t input_count;
-    uint8_t outputs[MAX_OUTPUTS]; /* operands, usually CHAIN_STEP + i */
+    uint8_t outputs[CHAIN_MAX_OUTPUTS]; /* operands, usually CHAIN_STEP + i */
     uint32_t output_count;
 } chain;
 

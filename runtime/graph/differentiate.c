@@ -12,37 +12,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Marks, for each tensor that was there before, whether a wanted tensor can be reached by going on to its producer. */
-static void mark_wanted(const tuff_graph *graph, tuff_tensor *const *wanted, uint32_t count, bool *marks) {
-    for (uint32_t i = 0; i < count; i++) marks[wanted[i]->id] = true;
-    for (uint32_t n = 0; n < graph->node_count; n++) {
-        const node *node = graph->nodes[n];
-        if (node->op->flags & OPERATOR_DETACH) continue;
-        bool reaches = false;
-        for (uint32_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] && !(node->op->shape_only >> i & 1) && marks[node->inputs[i]->id]) reaches = true;
+typedef struct differentiation {
+    tuff_graph *graph;
+    /* by tensor id, for the tensors that were there before, and those that composites were taken apart into */
+    bool *marks;           /* a wanted tensor can be reached by going on to its producer */
+    tuff_tensor **arrived; /* its gradient so far */
+    uint32_t capacity;
+} differentiation;
+
+static tuff_result reserve(differentiation *d, uint32_t count) {
+    if (count <= d->capacity) return TUFF_OK;
+    uint32_t capacity = count * 2;
+    bool *marks = realloc(d->marks, capacity * sizeof *marks);
+    if (marks) d->marks = marks;
+    tuff_tensor **arrived = realloc(d->arrived, capacity * sizeof *arrived);
+    if (arrived) d->arrived = arrived;
+    if (!marks || !arrived) return error_out_of_host_memory(capacity * sizeof *arrived);
+    memset(marks + d->capacity, 0, (capacity - d->capacity) * sizeof *marks);
+    memset(arrived + d->capacity, 0, (capacity - d->capacity) * sizeof(tuff_tensor *));
+    d->capacity = capacity;
+    return TUFF_OK;
+}
+
+/* Which inputs of a node somebody wants the gradients of, a bit each. */
+static uint32_t needs_of(const differentiation *d, const node *node) {
+    uint32_t needs = 0;
+    if (node->op->flags & OPERATOR_DETACH) return 0;
+    for (uint32_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && !(node->op->shape_only >> i & 1) && d->marks[node->inputs[i]->id]) needs |= 1u << i;
+    return needs;
+}
+
+static void mark_wanted(differentiation *d, uint32_t first, uint32_t end) {
+    for (uint32_t n = first; n < end; n++) {
+        const node *node = d->graph->nodes[n];
+        bool reaches = needs_of(d, node) != 0;
         for (uint32_t i = 0; i < node->output_count; i++)
-            if (reaches && node->outputs[i]->type == TUFF_F32) marks[node->outputs[i]->id] = true;
+            if (reaches && node->outputs[i]->type == TUFF_F32) d->marks[node->outputs[i]->id] = true;
     }
 }
 
-static tuff_result visit(tuff_graph *graph, const node *node, const bool *marks, tuff_tensor **gradients) {
-    tuff_tensor *arriving[MAX_OUTPUTS] = { NULL };
-    bool any = false;
-    for (uint32_t i = 0; i < node->output_count; i++) {
-        arriving[i] = gradients[node->outputs[i]->id];
-        any |= arriving[i] != NULL;
-    }
-    uint32_t needs = 0;
-    for (uint32_t i = 0; i < node->input_count; i++)
-        if (node->inputs[i] && !(node->op->shape_only >> i & 1) && marks[node->inputs[i]->id]) needs |= 1u << i;
-    if (!any || !needs || node->op->flags & OPERATOR_DETACH) return TUFF_OK;
+static tuff_result arrive(differentiation *d, const tuff_tensor *at, tuff_tensor *gradient) {
+    tuff_tensor **sum = &d->arrived[at->id];
+    *sum = *sum ? tuff_add(*sum, gradient) : gradient;
+    return d->graph->result;
+}
 
+static tuff_result visit(differentiation *d, const node *node);
+
+/* A composite without a gradient of its own: its parts are built a second time, beside it, and differentiated. (When
+ * the graph is compiled the composite itself is taken apart, too, and equal parts become one.) */
+static tuff_result visit_parts(differentiation *d, const node *node, tuff_tensor *const *arriving) {
+    tuff_graph *graph = d->graph;
+    tuff_tensor *inputs[MAX_INPUTS] = { NULL }, *outputs[MAX_OUTPUTS] = { NULL };
+    memcpy(inputs, node->inputs, sizeof inputs);
+    uint32_t first = graph->node_count;
+    graph->in_backward = false;
+    graph->scope = node->label;
+    tuff_result result = node->op->expand(graph, node, inputs, true, outputs);
+    graph->scope = NULL;
+    graph->in_backward = true;
+    TRY(result);
+    TRY(graph->result);
+    uint32_t end = graph->node_count;
+    TRY(reserve(d, graph->tensor_count));
+    mark_wanted(d, first, end);
+    for (uint32_t i = 0; i < node->output_count; i++)
+        if (arriving[i] && d->marks[outputs[i]->id]) TRY(arrive(d, outputs[i], arriving[i]));
+    for (uint32_t n = end; n-- > first;) TRY(visit(d, graph->nodes[n]));
+    return TUFF_OK;
+}
+
+static tuff_result visit_gradient(differentiation *d, const node *node, tuff_tensor *const *arriving, uint32_t needs) {
+    tuff_graph *graph = d->graph;
     char text[160], scope[160];
-    if (!node->op->gradient)
-        return graph_fail(graph, TUFF_ERROR_UNSUPPORTED,
-                          "%s has no gradient of its own; compile with .minimize, which differentiates its parts",
-                          node_text(node, text));
     snprintf(scope, sizeof scope, "grad %.140s", node->label);
     graph->scope = scope;
     tuff_tensor *built[MAX_INPUTS] = { NULL };
@@ -52,45 +95,55 @@ static tuff_result visit(tuff_graph *graph, const node *node, const bool *marks,
         if (!built[i] || !(needs >> i & 1)) continue;
         const tuff_tensor *input = node->inputs[i];
         char given[SHAPE_TEXT], expected[SHAPE_TEXT];
-        if (!shape_equal(&built[i]->shape, &input->shape))
+        if (shape_equal(&built[i]->shape, &input->shape))
+            result = arrive(d, input, built[i]);
+        else
             result = graph_fail(graph, TUFF_ERROR_SHAPE,
                                 "%s: its row built a gradient of shape %s for '%s' of shape %s: a bug in the row",
                                 node_text(node, text), shape_text(&built[i]->shape, given), input->name,
                                 shape_text(&input->shape, expected));
-        else if (!gradients[input->id])
-            gradients[input->id] = built[i];
-        else
-            gradients[input->id] = tuff_add(gradients[input->id], built[i]);
-        if (graph->result != TUFF_OK) result = graph->result;
     }
     graph->scope = NULL;
     return result;
 }
 
+static tuff_result visit(differentiation *d, const node *node) {
+    tuff_tensor *arriving[MAX_OUTPUTS] = { NULL };
+    bool any = false;
+    for (uint32_t i = 0; i < node->output_count; i++) {
+        arriving[i] = d->arrived[node->outputs[i]->id];
+        any |= arriving[i] != NULL;
+    }
+    uint32_t needs = needs_of(d, node);
+    char text[160];
+    if (!any || !needs) return TUFF_OK;
+    if (node->op->gradient) return visit_gradient(d, node, arriving, needs);
+    if (node->op->expand) return visit_parts(d, node, arriving);
+    return graph_fail(d->graph, TUFF_ERROR_UNSUPPORTED, "%s has no gradient", node_text(node, text));
+}
+
 tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                                 tuff_tensor **gradients) {
     TRY(graph->result);
-    uint32_t tensor_count = graph->tensor_count;
-    bool *marks = calloc(tensor_count, sizeof *marks);
-    tuff_tensor **arrived = calloc(tensor_count, sizeof *arrived);
-    tuff_result result = TUFF_OK;
-    if (!marks || !arrived) {
-        result = error_out_of_host_memory(tensor_count * sizeof *arrived);
-    } else {
-        mark_wanted(graph, with_respect_to, count, marks);
+    differentiation d = { .graph = graph };
+    tuff_result result = reserve(&d, graph->tensor_count);
+    if (result == TUFF_OK) {
+        for (uint32_t i = 0; i < count; i++) d.marks[with_respect_to[i]->id] = true;
+        mark_wanted(&d, 0, graph->node_count);
         graph->in_backward = true;
         graph->scope = "grad";
-        if (marks[of->id]) arrived[of->id] = tuff_constant(graph, 1.0f, of->shape);
+        if (d.marks[of->id]) d.arrived[of->id] = tuff_constant(graph, 1.0f, of->shape);
         graph->scope = NULL;
         /* only nodes that were there: what is appended on the way is the gradients themselves */
         for (uint32_t n = of->producer ? of->producer->id + 1 : 0; n-- > 0 && result == TUFF_OK;)
-            result = visit(graph, graph->nodes[n], marks, arrived);
+            result = visit(&d, graph->nodes[n]);
         graph->in_backward = false;
         if (result == TUFF_OK) result = graph->result;
-        for (uint32_t i = 0; i < count; i++) gradients[i] = result == TUFF_OK ? arrived[with_respect_to[i]->id] : NULL;
+        for (uint32_t i = 0; i < count; i++)
+            gradients[i] = result == TUFF_OK ? d.arrived[with_respect_to[i]->id] : NULL;
     }
-    free(marks);
-    free(arrived);
+    free(d.marks);
+    free(d.arrived);
     return result;
 }
 

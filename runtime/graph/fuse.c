@@ -156,7 +156,7 @@ static bool merge_into(fusing *f, uint32_t p, uint32_t c, bool recompute) {
     for (uint32_t i = 0; i < producer->output_count && !recompute; i++) {
         tuff_tensor *output = producer->outputs[i];
         if (!f->kept[output->id] && count_readers(f, output, c, NULL) == 0) continue;
-        if (outputs == MAX_OUTPUTS) return false;
+        if (outputs == CHAIN_MAX_OUTPUTS) return false;
         merged.chain.outputs[outputs] = merged.chain.outputs[consumer->output_count + i];
         merged.outputs[outputs++] = output;
     }

@@ -100,11 +100,6 @@ static void drop_last_node(tuff_graph *graph) {
     free(last);
 }
 
-static bool is_optional(const char *input) {
-    size_t length = strlen(input);
-    return length > 0 && input[length - 1] == '?';
-}
-
 const char *node_text(const node *node, char text[160]) {
     if (strncmp(node->label, node->op->name, strlen(node->op->name)) == 0)
         snprintf(text, 160, "%s", node->label);
@@ -120,9 +115,6 @@ static tuff_result infer_pointwise(inference *inference) {
     for (uint32_t i = 0; i < node->input_count; i++) {
         tuff_tensor *input = node->inputs[i];
         char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-        if (input->type != TUFF_F32)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: input '%s' ('%s') must be float32",
-                              node_text(node, text), node->op->inputs[i], input->name);
         tuff_shape wider;
         if (!shape_broadcast(&shape, &input->shape, &wider))
             return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
@@ -154,6 +146,40 @@ static tuff_result check_shape(tuff_graph *graph, const char *what, const tuff_s
     return TUFF_OK;
 }
 
+static tuff_result check_input(tuff_graph *graph, const operator* op, uint32_t i, const tuff_tensor *input,
+                               const char *label) {
+    char name[64];
+    operator_input_name(op, i, NULL, name);
+    if (!input)
+        return operator_input_optional(op, i)
+                   ? TUFF_OK
+                   : graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': input '%s' is NULL", op->name, label, name);
+    if (input->graph != graph)
+        return graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': input '%s' ('%s') belongs to another graph", op->name,
+                          label, name, input->name);
+    uint32_t last = operator_input_count(op) - 1, types = op->types[i < last ? i : last];
+    if (!types) types = TYPE_F32;
+    if (types >> input->type & 1) return TUFF_OK;
+    char possible[64] = "";
+    for (uint32_t type = 0; type < TUFF_TYPES; type++)
+        if (types >> type & 1)
+            snprintf(possible + strlen(possible), sizeof possible - strlen(possible), "%s%s", *possible ? " or " : "",
+                     type_text((tuff_type)type));
+    return graph_fail(graph, TUFF_ERROR_SHAPE, "%s '%s': input '%s' ('%s') is %s, it must be %s", op->name, label, name,
+                      input->name, type_text(input->type), possible);
+}
+
+static tuff_result check_inputs(tuff_graph *graph, const operator* op, tuff_tensor *const *inputs, uint32_t count,
+                                const char *label) {
+    uint32_t named = operator_input_count(op);
+    if (count > MAX_INPUTS || (count > named && !operator_takes_many(op)))
+        return graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': %u inputs; at most %d are possible", op->name, label,
+                          count, operator_takes_many(op) ? MAX_INPUTS : (int)named);
+    for (uint32_t i = 0; i < named || i < count; i++)
+        TRY(check_input(graph, op, i, i < count ? inputs[i] : NULL, label));
+    return TUFF_OK;
+}
+
 tuff_tensor *graph_apply(tuff_graph *graph, const operator* op, tuff_tensor *const *inputs, uint32_t input_count,
                          const attribute_value *attributes, const char *label) {
     if (graph->result != TUFF_OK) return NULL;
@@ -163,18 +189,7 @@ tuff_tensor *graph_apply(tuff_graph *graph, const operator* op, tuff_tensor *con
         snprintf(automatic, sizeof automatic, "%s_%u", op->name, graph->node_count);
         label = automatic;
     }
-    for (uint32_t i = 0; i < MAX_INPUTS && op->inputs[i]; i++) {
-        bool given = i < input_count && inputs[i];
-        if (!given && !is_optional(op->inputs[i])) {
-            graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': input '%s' is NULL", op->name, label, op->inputs[i]);
-            return NULL;
-        }
-        if (given && inputs[i]->graph != graph) {
-            graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': input '%s' ('%s') belongs to another graph", op->name,
-                       label, op->inputs[i], inputs[i]->name);
-            return NULL;
-        }
-    }
+    if (check_inputs(graph, op, inputs, input_count, label) != TUFF_OK) return NULL;
     node *node = graph_add_node(graph, op, label);
     if (!node) return NULL;
     while (input_count > 0 && !inputs[input_count - 1]) input_count--;

@@ -12,7 +12,7 @@ typedef struct operator operator;       /* a row of the table: runtime/graph/ope
 typedef struct state_entry state_entry; /* runtime/model/model.h */
 typedef struct node node;
 
-enum { MAX_ATTRIBUTES = 12, MAX_INPUTS = 8, MAX_OUTPUTS = 4 };
+enum { MAX_ATTRIBUTES = 12, MAX_INPUTS = 24, MAX_OUTPUTS = 8, MAX_LIST = 16 };
 
 typedef enum tensor_kind {
     TENSOR_NODE = 0, /* a node's output */
@@ -34,9 +34,9 @@ struct tuff_tensor {
 };
 
 typedef struct attribute_value {
-    int64_t i;                   /* INT, BOOL */
-    double f;                    /* FLOAT */
-    int64_t list[TUFF_MAX_RANK]; /* INTS; i is the length */
+    int64_t i;              /* INT, BOOL, CHOICE */
+    double f;               /* FLOAT */
+    int64_t list[MAX_LIST]; /* INTS; i is the length */
 } attribute_value;
 
 struct node {
@@ -75,7 +75,7 @@ struct tuff_graph {
 };
 
 /* Applies an operator: checks inputs and attributes, infers the outputs, appends the node. inputs may hold NULL
- * after an error (then NULL is returned) or for optional inputs at the end. attributes may be NULL (defaults).
+ * after an error (then NULL is returned) or for optional inputs. attributes may be NULL (defaults).
  * Returns the first output. label may be NULL. */
 tuff_tensor *graph_apply(tuff_graph *graph, const operator* op, tuff_tensor *const *inputs, uint32_t input_count,
                          const attribute_value *attributes, const char *label);
@@ -103,6 +103,9 @@ tuff_tensor *graph_add_tensor(tuff_graph *graph, tensor_kind kind, tuff_type typ
                               const char *name);
 node *graph_add_node(tuff_graph *graph, const operator* op, const char *label);
 tuff_result graph_add_assignment(tuff_graph *graph, tuff_tensor *state, tuff_tensor *value);
+
+enum { TUFF_TYPES = TUFF_I32 + 1 };
+const char *type_text(tuff_type type); /* "float32" */
 
 /* "[64, 1, 28, 28]" into text; returns text. */
 enum { SHAPE_TEXT = 128 };

@@ -8,7 +8,8 @@
  * - composite: `expand` builds it from other operators, after differentiation; there is no lower.
  * - kernel: `lower` asks for kernels.
  *
- * `gradient` may be missing for a composite (its parts are differentiated) and where OPERATOR_DETACH is set. */
+ * `gradient` may be missing for a composite (its parts are differentiated, so it must expand alike in training and in
+ * evaluation) and where OPERATOR_DETACH is set. */
 #ifndef TUFF_RUNTIME_OPERATOR_H
 #define TUFF_RUNTIME_OPERATOR_H
 
@@ -16,12 +17,25 @@
 
 typedef struct lowering lowering; /* runtime/program/lowering.h */
 
-typedef enum attribute_type { ATTRIBUTE_INT = 0, ATTRIBUTE_FLOAT, ATTRIBUTE_BOOL, ATTRIBUTE_INTS } attribute_type;
+typedef enum attribute_type {
+    ATTRIBUTE_INT = 0,
+    ATTRIBUTE_FLOAT,
+    ATTRIBUTE_BOOL,
+    ATTRIBUTE_INTS,
+    ATTRIBUTE_CHOICE, /* one of some words; value.i counts them */
+} attribute_type;
+
+/* PyTorch's None, where an INT may be that. */
+#define ATTRIBUTE_NONE INT64_MIN
 
 typedef struct attribute {
     const char *name; /* PyTorch's */
     attribute_type type;
     attribute_value value; /* the default */
+    const char *choices;   /* CHOICE: the words, "mean|sum|none" */
+    const char *like;      /* INTS: the attribute whose value is the default */
+    uint32_t length;       /* INTS: how many, and one number stands for all of them; 0: any number */
+    bool required;         /* there is no default */
 } attribute;
 
 /* What infer fills in: its node has op, attributes and inputs set. */
@@ -55,18 +69,31 @@ enum {
     OPERATOR_DETACH = 1,    /* has no gradient; a path ends here */
     OPERATOR_PROLOGUE = 2,  /* a reduction: input 0 may be replaced by a chain, run over node->domain */
     OPERATOR_BROADCAST = 4, /* the output is the input, broadcast as NumPy does: chains look through it */
+    OPERATOR_INTERNAL = 8,  /* made by gradients and expansions alone: not for users to name */
+    OPERATOR_TRAINING = 16, /* does something else in a program that trains than in one that evaluates */
 };
 
+/* Types that an input may have, as bits; 0: float32. */
+enum { TYPE_F32 = 1u << TUFF_F32, TYPE_I32 = 1u << TUFF_I32, TYPE_ANY = 0xff };
+
 struct operator{
-    const char *name;               /* "conv2d" */
-    const char *formula;            /* one line for the documentation */
-    const char *inputs[MAX_INPUTS]; /* names; optional ones end in '?' */
+    const char *name;    /* "conv2d" */
+    const char *formula; /* one line for the documentation */
+    const char
+        *inputs[MAX_INPUTS];    /* PyTorch's names; optional ones end in '?', the last in '*' if there may be many */
+    uint32_t types[MAX_INPUTS]; /* which types each input may have; 0: float32; of many, the last one's */
+    const char *outputs[MAX_OUTPUTS]; /* names, where there are several: PyTorch's */
+    const char *pytorch;              /* the function whose names, defaults and results these are */
+    const char *limits;               /* what PyTorch's can and this cannot; NULL: nothing known */
     const attribute *attributes;
     uint32_t attribute_count;
     uint32_t flags;
     uint32_t shape_only; /* bit i: of input i only the shape matters; it is never read */
 
     uint32_t chain_op; /* pointwise: a CHAIN_ code; 0 otherwise */
+
+    /* Of the inputs of an operator that takes many: input i's name, for files; NULL: "NAME.i". */
+    void (*input_name)(uint32_t i, const attribute_value *attributes, char text[64]);
 
     /* Outputs' shapes and types, or graph_fail(g, TUFF_ERROR_SHAPE, ...) naming operator, tensors, shapes. Missing
      * for a pointwise row: its inputs broadcast to one float output. */
@@ -99,6 +126,13 @@ static inline bool node_reads(const node *node, uint32_t i) {
     bool prologue = node->chain && node->op->flags & OPERATOR_PROLOGUE; /* its inputs are the chain's */
     return node->inputs[i] && (prologue || !(node->op->shape_only >> i & 1));
 }
+
+/* What input i of an operator is called, without '?' or '*'. attributes may be NULL. */
+void operator_input_name(const operator* op, uint32_t i, const attribute_value *attributes, char text[64]);
+/* How many inputs it names, whether input i may be missing, and whether the last name stands for many. */
+uint32_t operator_input_count(const operator* op);
+bool operator_input_optional(const operator* op, uint32_t i);
+bool operator_takes_many(const operator* op);
 
 /* Attribute access by name is for messages; rows use their own enumerators as indices. */
 static inline tuff_graph *node_graph(const node *node) {

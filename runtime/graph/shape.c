@@ -9,6 +9,11 @@ size_t tuff_type_size(tuff_type type) {
     return 4;
 }
 
+const char *type_text(tuff_type type) {
+    static const char *const names[TUFF_TYPES] = { [TUFF_F32] = "float32", [TUFF_I32] = "int32" };
+    return names[type];
+}
+
 int64_t tuff_shape_count(const tuff_shape *shape) {
     int64_t count = 1;
     for (uint32_t i = 0; i < shape->rank; i++) count *= shape->sizes[i];
