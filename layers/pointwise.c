@@ -49,6 +49,14 @@ static tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tenso
                                              .pytorch = "torch." #row,                                                 \
                                              .chain_op = op,                                                           \
                                              .gradient = gradient_##row };
+/* The same, for gradients and expansions alone. */
+#define INTERNAL_1(row, op, text)                                                                                      \
+    static const operator operator_##row = { .name = #row,                                                             \
+                                             .formula = text,                                                          \
+                                             .inputs = { "input" },                                                    \
+                                             .flags = OPERATOR_INTERNAL,                                               \
+                                             .chain_op = op,                                                           \
+                                             .gradient = gradient_##row };
 #define ROW_2(row, op, text)                                                                                           \
     static const operator operator_##row = { .name = #row,                                                             \
                                              .formula = text,                                                          \
@@ -245,25 +253,46 @@ static tuff_tensor *silu_curvature(tuff_tensor *x) { /* s (1 - s) (2 + x (1 - 2 
 GRADIENT(gelu_slope, tuff_mul(g, gelu_curvature(x)))
 GRADIENT(gelu_tanh_slope, tuff_mul(g, gelu_tanh_curvature(x)))
 GRADIENT(silu_slope, tuff_mul(g, silu_curvature(x)))
-ROW_1(gelu_slope, CHAIN_GELU_GRAD, "Phi(x) + x phi(x), the derivative of gelu")
-ROW_1(gelu_tanh_slope, CHAIN_GELU_TANH_GRAD, "the derivative of gelu_tanh")
-ROW_1(silu_slope, CHAIN_SILU_GRAD, "the derivative of silu")
+INTERNAL_1(gelu_slope, CHAIN_GELU_GRAD, "Phi(x) + x phi(x), the derivative of gelu")
+INTERNAL_1(gelu_tanh_slope, CHAIN_GELU_TANH_GRAD, "the derivative of gelu_tanh")
+INTERNAL_1(silu_slope, CHAIN_SILU_GRAD, "the derivative of silu")
 
-GRADIENT(gelu, tuff_mul(g, apply_unary(&operator_gelu_slope, x, NULL)))
+GRADIENT(gelu_erf, tuff_mul(g, apply_unary(&operator_gelu_slope, x, NULL)))
 GRADIENT(gelu_tanh, tuff_mul(g, apply_unary(&operator_gelu_tanh_slope, x, NULL)))
 GRADIENT(silu, tuff_mul(g, apply_unary(&operator_silu_slope, x, NULL)))
-ROW_1(gelu, CHAIN_GELU, "x Phi(x)")
-ROW_1(gelu_tanh, CHAIN_GELU_TANH, "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2")
+INTERNAL_1(gelu_erf, CHAIN_GELU, "x Phi(x)")
+INTERNAL_1(gelu_tanh, CHAIN_GELU_TANH, "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2")
 ROW_1(silu, CHAIN_SILU, "x / (1 + e^-x)")
 
-/* ---- dropout ------------------------------------------------------------------------------------- */
-
-static const attribute dropout_attributes[] = { { .name = "p", .type = ATTRIBUTE_FLOAT, .value.f = 0.5 } };
+static const attribute gelu_attributes[] = {
+    { .name = "approximate", .type = ATTRIBUTE_CHOICE, .choices = "none|tanh" }
+};
 
 static tuff_result infer_like_first(inference *inference) {
     inference->shapes[0] = inference->node->inputs[0]->shape;
     return TUFF_OK;
 }
+
+static tuff_result expand_gelu(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                               tuff_tensor **outputs) {
+    (void)training;
+    outputs[0] = apply_unary(node->attributes[0].i ? &operator_gelu_tanh : &operator_gelu_erf, inputs[0], NULL);
+    return graph->result;
+}
+
+static const operator operator_gelu = { .name = "gelu",
+                                        .formula =
+                                            "x Phi(x); with tanh x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
+                                        .inputs = { "input" },
+                                        .pytorch = "torch.nn.functional.gelu",
+                                        .attributes = gelu_attributes,
+                                        .attribute_count = 1,
+                                        .infer = infer_like_first,
+                                        .expand = expand_gelu };
+
+/* ---- dropout ------------------------------------------------------------------------------------- */
+
+static const attribute dropout_attributes[] = { { .name = "p", .type = ATTRIBUTE_FLOAT, .value.f = 0.5 } };
 
 /* The mask is a function of (seed, step, the node's name_hash, element), so each use computes it again. */
 static const operator operator_dropout_mask = {
@@ -368,7 +397,7 @@ tuff_tensor *tuff_tanh(tuff_tensor *x) {
 }
 
 tuff_tensor *tuff_gelu(tuff_tensor *x, const tuff_gelu_desc *desc) {
-    return apply_unary(desc && desc->approximate_tanh ? &operator_gelu_tanh : &operator_gelu, x, NULL);
+    return apply_unary(&operator_gelu, x, &(attribute_value){ .i = desc && desc->approximate_tanh });
 }
 
 tuff_tensor *tuff_silu(tuff_tensor *x) {
@@ -385,21 +414,37 @@ tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
 }
 
 static const operator* const rows[] = {
-    &operator_add,          &operator_sub,
-    &operator_mul,          &operator_div,
-    &operator_scale,        &operator_neg,
-    &operator_abs,          &operator_square,
-    &operator_exp,          &operator_log,
-    &operator_sqrt,         &operator_rsqrt,
-    &operator_relu,         &operator_leaky_relu,
-    &operator_sigmoid,      &operator_tanh,
-    &operator_gelu,         &operator_gelu_tanh,
-    &operator_silu,         &operator_dropout,
-    &operator_gelu_slope,   &operator_gelu_tanh_slope,
-    &operator_silu_slope,   &operator_dropout_mask,
-    &operator_erf,          &operator_sign,
-    &operator_greater_than, &operator_equal_to,
-    &operator_is_zero,      &operator_keep_if,
+    &operator_add,
+    &operator_sub,
+    &operator_mul,
+    &operator_div,
+    &operator_scale,
+    &operator_neg,
+    &operator_abs,
+    &operator_square,
+    &operator_exp,
+    &operator_log,
+    &operator_sqrt,
+    &operator_rsqrt,
+    &operator_relu,
+    &operator_leaky_relu,
+    &operator_sigmoid,
+    &operator_tanh,
+    &operator_gelu,
+    &operator_gelu_erf,
+    &operator_gelu_tanh,
+    &operator_silu,
+    &operator_dropout,
+    &operator_gelu_slope,
+    &operator_gelu_tanh_slope,
+    &operator_silu_slope,
+    &operator_dropout_mask,
+    &operator_erf,
+    &operator_sign,
+    &operator_greater_than,
+    &operator_equal_to,
+    &operator_is_zero,
+    &operator_keep_if,
     &operator_select,
 };
 const operator_family family_pointwise = { rows, sizeof rows / sizeof *rows };

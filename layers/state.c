@@ -127,6 +127,7 @@ static tuff_result infer_constant(inference *inference) {
 /* A chain without inputs: what reads it takes the number into its own chain. */
 static const operator constant = {
     .name = "constant",
+    .flags = OPERATOR_INTERNAL,
     .formula = "y = fill_value",
     .attributes = constant_attributes,
     .attribute_count = 2,

@@ -22,9 +22,9 @@ typedef struct forced_path {
 
 static const forced_path PATHS[] = {
     { "", NULL },
-    { "product=row,split", "product" },
-    { "product=tile,split", "product" },
-    { "fuse=none", "product loss" },
+    { "product=row,split", "product convolution" },
+    { "product=tile,split", "product convolution" },
+    { "fuse=none", "product convolution loss" },
     { "reduce=group", "reduction normalisation loss" },
     { "staging", "shape lookup" },
 };
@@ -211,7 +211,7 @@ int command_check(int argc, char **argv) {
     uint32_t variants;
     const product_variant *variant = product_variants(&variants);
     for (uint32_t i = 0; i < variants; i++) {
-        forced_path path = { .families = "product" };
+        forced_path path = { .families = "product convolution" };
         snprintf(path.force, sizeof path.force, "product=%s", variant[i].name);
         if (!check_path(&c, &path, false)) return 1;
     }

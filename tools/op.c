@@ -51,7 +51,8 @@ static void usage(FILE *file) {
 static json_t *types_json(uint32_t types) {
     json_t *list = json_array();
     for (uint32_t type = 0; type < TUFF_TYPES; type++)
-        if ((types ? types : TYPE_F32) >> type & 1) json_array_append_new(list, json_string(type_text((tuff_type)type)));
+        if ((types ? types : TYPE_F32) >> type & 1)
+            json_array_append_new(list, json_string(type_text((tuff_type)type)));
     return list;
 }
 
@@ -97,7 +98,8 @@ static json_t *attributes_json(const operator* op) {
 
 static json_t *outputs_json(const operator* op) {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < MAX_OUTPUTS && op->outputs[i]; i++) json_array_append_new(list, json_string(op->outputs[i]));
+    for (uint32_t i = 0; i < MAX_OUTPUTS && op->outputs[i]; i++)
+        json_array_append_new(list, json_string(op->outputs[i]));
     if (!op->outputs[0]) json_array_append_new(list, json_string("output"));
     return list;
 }
@@ -109,12 +111,11 @@ static int print_list(void) {
     for (uint32_t i = 0; i < count; i++) {
         const operator* op = rows[i];
         if (op->flags & OPERATOR_INTERNAL) continue;
-        json_array_append_new(
-            list, json_pack("{s:s, s:s*, s:s*, s:o, s:o, s:o, s:b, s:b, s:s*}", "name", op->name, "formula",
-                            op->formula, "pytorch", op->pytorch, "inputs", inputs_json(op), "attributes",
-                            attributes_json(op), "outputs", outputs_json(op), "gradient",
-                            !(op->flags & OPERATOR_DETACH), "training", !!(op->flags & OPERATOR_TRAINING), "limits",
-                            op->limits));
+        json_array_append_new(list, json_pack("{s:s, s:s*, s:s*, s:o, s:o, s:o, s:b, s:b, s:s*}", "name", op->name,
+                                              "formula", op->formula, "pytorch", op->pytorch, "inputs", inputs_json(op),
+                                              "attributes", attributes_json(op), "outputs", outputs_json(op),
+                                              "gradient", !(op->flags & OPERATOR_DETACH), "training",
+                                              !!(op->flags & OPERATOR_TRAINING), "limits", op->limits));
     }
     json_t *document = json_pack("{s:o}", "operators", list);
     int failed = !document || json_dumpf(document, stdout, JSON_INDENT(2)) != 0;
@@ -219,8 +220,7 @@ static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
         *loss = *loss ? tuff_add(*loss, term) : term;
     }
     TRY(tuff_graph_result(j->graph));
-    return *loss ? TUFF_OK
-                 : error_set(TUFF_ERROR_ARGUMENT, "%s: the file holds no gradient of an output", j->op->name);
+    return *loss ? TUFF_OK : error_set(TUFF_ERROR_ARGUMENT, "%s: the file holds no gradient of an output", j->op->name);
 }
 
 static tuff_result add_gradients(job *j, const node *node) {

@@ -62,7 +62,7 @@ int command_operators(int argc, char **argv) {
     printf("# Operators\n\n"
            "Made from the table by `build/bin/tuff operators`; a test compares this page with it. The functions that "
            "build\n"
-           "them, with their arguments and the PyTorch function each matches, are in `include/tuff/layers.h`. "
+           "them, with their arguments and the PyTorch function each matches, are in `include/tuff/layers`. "
            "Operators that\n"
            "only gradients use stand here too.\n\n"
            "Sorts: *pointwise*, a step of the one pointwise kernel's chain; *kernel*, asks for kernels of its own;\n"

@@ -65,9 +65,9 @@ static void network_destroy(network *n) {
     tuff_model_destroy(n->model);
 }
 
-static ref *values(recipe_fill fill, int64_t count, uint32_t seed, int64_t index_count) {
-    recipe_step leaf = { .fill = fill, .seed = seed, .value = ref_new(TUFF_SHAPE(count)) };
-    recipe_fill_leaf(&leaf, index_count);
+static ref *values(recipe_fill fill, int64_t count, uint32_t seed, int64_t below) {
+    recipe_step leaf = { .fill = fill, .seed = seed, .below = below, .value = ref_new(TUFF_SHAPE(count)) };
+    recipe_fill_leaf(&leaf);
     return leaf.value;
 }
 

@@ -1,4 +1,4 @@
-/* Makes of a recipe the same graph of Tuff's operators, through the public interface. */
+/* Makes of a recipe the same graph of Tuff's operators: each step is the row of its name. */
 #ifndef TUFF_TESTS_BUILD_H
 #define TUFF_TESTS_BUILD_H
 
@@ -8,6 +8,9 @@
 
 /* tensors[i] is step i's. false: the graph refused (tuff_graph_message), or a tensor's shape is not the recipe's. */
 bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors);
+
+/* The type of a leaf's tensor. */
+tuff_type build_type(const recipe_step *leaf);
 
 /* Writes the leaves that steps up to `last` use: inputs to the program, parameters and buffers to the model. */
 tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *program, tuff_tensor *const *tensors,

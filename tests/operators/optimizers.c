@@ -28,7 +28,7 @@ const int OPTIMIZER_CASE_COUNT = sizeof OPTIMIZER_CASES / sizeof *OPTIMIZER_CASE
 
 static ref *values(int64_t count, uint32_t seed) {
     recipe_step leaf = { .fill = FILL_ANY, .seed = seed, .value = ref_new(TUFF_SHAPE(count)) };
-    recipe_fill_leaf(&leaf, 0);
+    recipe_fill_leaf(&leaf);
     return leaf.value;
 }
 

@@ -47,7 +47,9 @@ int main(void) {
     size_t count = 0;
     for (int i = 0; i < OPERATOR_CASE_COUNT; i++) {
         operator_case c = OPERATOR_CASES[i];
-        if ((filter && strcmp(filter, c.op)) || !strstr(FAMILIES, recipe_find(c.op)->family)) continue;
+        const recipe_operator *row = recipe_find(c.op);
+        if ((filter && strcmp(filter, c.op)) || (row ? !strstr(FAMILIES, row->family) : !strstr(FAMILIES, "pointwise")))
+            continue; /* one that nobody knows fails somewhere */
         snprintf(names[count], sizeof *names, "%s(%s; %s)", c.op, c.shapes, c.attributes);
         tests[count] = (struct CMUnitTest){ .name = names[count],
                                             .test_func = test_case,

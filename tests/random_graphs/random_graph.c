@@ -3,6 +3,7 @@
 #include "tests/reference/philox.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,12 +34,11 @@ static tuff_shape random_shape(dice *d) {
     }
 }
 
-static int random_leaf(recipe *r, dice *d, tuff_shape shape, recipe_fill fill, int64_t index_count) {
+static int random_leaf(recipe *r, dice *d, tuff_shape shape, recipe_fill fill, int64_t below) {
     char name[16];
     bool parameter = fill == FILL_ANY && draw(d, 2);
     snprintf(name, sizeof name, "%s%d", parameter ? "p" : "x", r->count);
-    return recipe_add_leaf(r, parameter ? LEAF_PARAMETER : LEAF_INPUT, name, shape, fill, draw(d, UINT32_MAX),
-                           index_count);
+    return recipe_add_leaf(r, parameter ? LEAF_PARAMETER : LEAF_INPUT, name, shape, fill, draw(d, UINT32_MAX), below);
 }
 
 /* Another operand that broadcasts with step: an earlier value where one fits, else a new leaf. */
@@ -59,109 +59,145 @@ static int random_partner(recipe *r, dice *d, int step, bool nonzero) {
     return random_leaf(r, d, shape, nonzero ? FILL_NONZERO : FILL_ANY, 0);
 }
 
-static int apply(recipe *r, dice *d, const char *op, int a, int b, const recipe_args *args) {
-    char name[16];
-    snprintf(name, sizeof name, "%.8s%d", op, r->count);
-    return recipe_apply(r, recipe_find(op), (int[]){ a, b }, args, name, draw(d, UINT32_MAX));
+/* Applies an operator to operands (-1: left out), with attributes as printf has them. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 5, 6)))
+#endif
+static int
+apply(recipe *r, const char *op, int count, const int *operands, const char *format, ...) {
+    char name[24];
+    recipe_args args = { 0 };
+    va_list values;
+    va_start(values, format);
+    vsnprintf(args.text, sizeof args.text, format, values);
+    va_end(values);
+    snprintf(name, sizeof name, "%.12s%d", op, r->count);
+    return recipe_apply(r, recipe_find(op), operands, count, &args, name);
+}
+
+static int unary(recipe *r, const char *op, int x) {
+    return apply(r, op, 1, &x, "%s", "");
+}
+
+static int binary(recipe *r, const char *op, int a, int b) {
+    return apply(r, op, 2, (int[]){ a, b }, "%s", "");
 }
 
 static int random_dropout(recipe *r, dice *d, int x) {
     char name[16];
-    recipe_args args = { .p = 0.25 * between(d, 1, 3) };
+    double p = 0.25 * (double)between(d, 1, 3);
+    recipe_args args = { 0 };
+    snprintf(args.text, sizeof args.text, "p=%g", p);
     snprintf(name, sizeof name, "dropout%d", r->count);
     int64_t count = value_of(r, x)->count;
     uint8_t *mask = malloc((size_t)count);
     for (int64_t i = 0; i < count; i++)
-        mask[i] = ref_dropout_keeps(RANDOM_GRAPH_SEED, name, RANDOM_GRAPH_RUNS - 1, i, (float)args.p);
+        mask[i] = ref_dropout_keeps(RANDOM_GRAPH_SEED, name, RANDOM_GRAPH_RUNS - 1, i, (float)p);
     args.keep = mask;
-    int y = recipe_apply(r, recipe_find("dropout"), &x, &args, name, 0);
+    int y = recipe_apply(r, recipe_find("dropout"), &x, 1, &args, name);
     r->steps[y].mask = mask;
     return y;
 }
 
 /* Operators that take any shape. */
 static int random_pointwise(recipe *r, dice *d, int x) {
-    static const char *const unary[] = { "scale",   "neg",  "abs",  "square", "relu", "leaky_relu",
-                                         "sigmoid", "tanh", "gelu", "silu",   "exp" };
-    recipe_args args = { .factor = 0.5, .offset = 0.25, .slope = 0.125, .approximate_tanh = draw(d, 2) };
+    static const char *const plain[] = { "neg", "abs", "square", "relu", "sigmoid", "tanh", "silu" };
     uint32_t which = draw(d, 19);
-    if (which < 10) return apply(r, d, unary[which], x, 0, &args);
+    if (which < 7) return unary(r, plain[which], x);
     switch (which) {
-    case 10: return apply(r, d, "exp", apply(r, d, "tanh", x, 0, &args), 0, &args);
+    case 7: return apply(r, "scale", 1, &x, "factor=0.5 offset=0.25");
+    case 8: return apply(r, "leaky_relu", 1, &x, "negative_slope=0.125");
+    case 9: return apply(r, "gelu", 1, &x, "approximate=%s", draw(d, 2) ? "tanh" : "none");
+    case 10: return unary(r, "exp", unary(r, "tanh", x));
     case 11: { /* positive, then a function of positive numbers */
         static const char *const positive[] = { "log", "sqrt", "rsqrt" };
-        int y = apply(r, d, "scale", apply(r, d, "square", x, 0, &args), 0, &args);
-        return apply(r, d, positive[draw(d, 3)], y, 0, &args);
+        int square = unary(r, "square", x);
+        int y = apply(r, "scale", 1, &square, "factor=0.5 offset=0.25");
+        return unary(r, positive[draw(d, 3)], y);
     }
-    case 12: return apply(r, d, "div", x, random_partner(r, d, x, true), &args);
+    case 12: return binary(r, "div", x, random_partner(r, d, x, true));
     case 18: return random_dropout(r, d, x);
-    case 13: return apply(r, d, "sub", x, random_partner(r, d, x, false), &args);
+    case 13: return binary(r, "sub", x, random_partner(r, d, x, false));
     case 14:
-    case 15: return apply(r, d, "mul", x, random_partner(r, d, x, false), &args);
-    default: return apply(r, d, "add", x, random_partner(r, d, x, false), &args);
+    case 15: return binary(r, "mul", x, random_partner(r, d, x, false));
+    default: return binary(r, "add", x, random_partner(r, d, x, false));
     }
 }
 
 static int random_shape_change(recipe *r, dice *d, int x) {
     const tuff_shape *s = &value_of(r, x)->shape;
-    recipe_args args = { 0 };
-    if (draw(d, 2) && s->rank >= 2) {
-        args.axis0 = draw(d, s->rank);
-        args.axis1 = -1 - (int64_t)draw(d, s->rank);
-        return apply(r, d, "transpose", x, 0, &args);
-    }
-    if (draw(d, 2) && s->rank >= 2) return apply(r, d, "flatten", x, 0, &args);
-    args.shape = TUFF_SHAPE(-1, s->rank ? s->sizes[0] : 1);
-    return apply(r, d, "reshape", x, 0, &args);
+    if (draw(d, 2) && s->rank >= 2)
+        return apply(r, "transpose", 1, &x, "dim0=%u dim1=-%u", draw(d, s->rank), 1 + draw(d, s->rank));
+    if (draw(d, 2) && s->rank >= 2) return unary(r, "flatten", x);
+    return apply(r, "reshape", 1, &x, "shape=-1,%lld", (long long)(s->rank ? s->sizes[0] : 1));
 }
 
 static int random_reduction(recipe *r, dice *d, int x) {
     static const char *const reductions[] = { "sum", "mean", "max" };
-    uint32_t rank = value_of(r, x)->shape.rank;
-    recipe_args args = { .keepdim = true, .axis = draw(d, rank) };
-    if (draw(d, 3) == 0) return apply(r, d, draw(d, 2) ? "softmax" : "log_softmax", x, 0, &args);
-    args.axes[args.axis_count++] = draw(d, rank);
-    if (rank > 2 && draw(d, 2)) args.axes[args.axis_count++] = (args.axes[0] + 1) % rank;
-    return apply(r, d, reductions[draw(d, 3)], x, 0, &args);
+    uint32_t rank = value_of(r, x)->shape.rank, axis = draw(d, rank);
+    if (draw(d, 3) == 0) return apply(r, draw(d, 2) ? "softmax" : "log_softmax", 1, &x, "dim=%u", axis);
+    const char *op = reductions[draw(d, 3)];
+    if (rank > 2 && draw(d, 2)) return apply(r, op, 1, &x, "dim=%u,%u keepdim=true", axis, (axis + 1) % rank);
+    return apply(r, op, 1, &x, "dim=%u keepdim=true", axis);
 }
 
 static int random_product(recipe *r, dice *d, int x) {
     tuff_shape s = value_of(r, x)->shape;
-    recipe_args args = { .features = between(d, 1, 20), .no_bias = !draw(d, 4) };
-    if (draw(d, 2)) return apply(r, d, "linear", x, 0, &args);
-    args.transpose_a = draw(d, 2);
-    args.transpose_b = draw(d, 2);
-    int64_t k = s.sizes[s.rank - (args.transpose_a ? 2 : 1)], n = between(d, 1, 20);
-    tuff_shape b = args.transpose_b ? TUFF_SHAPE(n, k) : TUFF_SHAPE(k, n);
-    return apply(r, d, "matmul", x, random_leaf(r, d, b, FILL_ANY, 0), &args);
+    int64_t features = between(d, 1, 20);
+    bool bias = draw(d, 4) != 0;
+    if (draw(d, 2)) {
+        int weight = random_leaf(r, d, TUFF_SHAPE(features, s.sizes[s.rank - 1]), FILL_ANY, 0);
+        int b = bias ? random_leaf(r, d, TUFF_SHAPE(features), FILL_ANY, 0) : -1;
+        return apply(r, "linear", 3, (int[]){ x, weight, b }, "%s", "");
+    }
+    bool ta = draw(d, 2), tb = draw(d, 2);
+    int64_t k = s.sizes[s.rank - (ta ? 2 : 1)];
+    int b = random_leaf(r, d, tb ? TUFF_SHAPE(features, k) : TUFF_SHAPE(k, features), FILL_ANY, 0);
+    return apply(r, "matmul", 2, (int[]){ x, b }, "transpose_a=%s transpose_b=%s", ta ? "true" : "false",
+                 tb ? "true" : "false");
 }
 
 static int random_image_operator(recipe *r, dice *d, int x) {
     const int64_t *s = value_of(r, x)->shape.sizes;
-    recipe_args args = { .channels = between(d, 1, 8), .no_bias = !draw(d, 4), .exclude_padding = draw(d, 2) };
-    ref_window *w = &args.window;
+    int64_t channels = between(d, 1, 8), in = s[1], kernel[2], padding[2], stride[2], groups = 1;
+    bool bias = draw(d, 4) != 0, count_padding = draw(d, 2);
     for (int i = 0; i < 2; i++) {
-        w->kernel[i] = between(d, 1, s[2 + i] < 3 ? s[2 + i] : 3);
-        w->padding[i] = between(d, 0, w->kernel[i] / 2);
-        w->stride[i] = between(d, 1, 2);
+        kernel[i] = between(d, 1, s[2 + i] < 3 ? s[2 + i] : 3);
+        padding[i] = between(d, 0, kernel[i] / 2);
+        stride[i] = between(d, 1, 2);
     }
+    char window[64];
+    snprintf(window, sizeof window, "stride=%lld,%lld padding=%lld,%lld", (long long)stride[0], (long long)stride[1],
+             (long long)padding[0], (long long)padding[1]);
     switch (draw(d, 6)) {
-    case 0: return apply(r, d, "max_pool2d", x, 0, &args);
-    case 1: return apply(r, d, "avg_pool2d", x, 0, &args);
-    case 2: return apply(r, d, "global_avg_pool2d", x, 0, &args);
+    case 0:
+        return apply(r, "max_pool2d", 1, &x, "kernel_size=%lld,%lld %s", (long long)kernel[0], (long long)kernel[1],
+                     window);
+    case 1:
+        return apply(r, "avg_pool2d", 1, &x, "kernel_size=%lld,%lld %s count_include_pad=%s", (long long)kernel[0],
+                     (long long)kernel[1], window, count_padding ? "true" : "false");
+    case 2: return unary(r, "global_avg_pool2d", x);
     default: break;
     }
-    if (s[1] > 1 && !draw(d, 3)) {
-        args.groups = s[1];
-        args.channels = s[1] * between(d, 1, 2);
+    if (in > 1 && !draw(d, 3)) {
+        groups = in;
+        channels = in * between(d, 1, 2);
     }
-    return apply(r, d, "conv2d", x, 0, &args);
+    int weight = random_leaf(r, d, TUFF_SHAPE(channels, in / groups, kernel[0], kernel[1]), FILL_ANY, 0);
+    int b = bias ? random_leaf(r, d, TUFF_SHAPE(channels), FILL_ANY, 0) : -1;
+    return apply(r, "conv2d", 3, (int[]){ x, weight, b }, "%s groups=%lld", window, (long long)groups);
+}
+
+static int random_batch_norm(recipe *r, dice *d, int x) {
+    tuff_shape channels = TUFF_SHAPE(value_of(r, x)->shape.sizes[1]);
+    int operands[5] = { x };
+    for (int i = 1; i < 5; i++) operands[i] = random_leaf(r, d, channels, i == 2 ? FILL_POSITIVE : FILL_ANY, 0);
+    return apply(r, "batch_norm", 5, operands, "training=true");
 }
 
 static int random_operator(recipe *r, dice *d, int x) {
     const ref *v = value_of(r, x);
     uint32_t rank = v->shape.rank;
-    recipe_args args = { 0 };
     switch (draw(d, 10)) {
     case 0: return random_shape_change(r, d, x);
     case 1: return rank ? random_reduction(r, d, x) : random_pointwise(r, d, x);
@@ -171,29 +207,30 @@ static int random_operator(recipe *r, dice *d, int x) {
     case 5: return rank == 4 ? random_image_operator(r, d, x) : random_pointwise(r, d, x);
     case 6: /* a batch of few is nearly constant and its gradient nothing but rounding */
         if (rank < 2 || v->count < 8 * v->shape.sizes[1]) return random_pointwise(r, d, x);
-        return apply(r, d, "batch_norm", x, 0, &args);
+        return random_batch_norm(r, d, x);
     default: return random_pointwise(r, d, x);
     }
 }
 
 /* An embedding of random indices, to start from. */
 static int random_embedding(recipe *r, dice *d) {
-    recipe_args args = { .count = between(d, 1, 9), .features = between(d, 1, 9) };
-    int index = random_leaf(r, d, TUFF_SHAPE(between(d, 1, 5), between(d, 1, 5)), FILL_INDEX, args.count);
-    return apply(r, d, "embedding", index, 0, &args);
+    int64_t rows = between(d, 1, 9), features = between(d, 1, 9);
+    int index = random_leaf(r, d, TUFF_SHAPE(between(d, 1, 5), between(d, 1, 5)), FILL_INDEX, rows);
+    return binary(r, "embedding", index, random_leaf(r, d, TUFF_SHAPE(rows, features), FILL_ANY, 0));
 }
 
 /* A scalar of a result: a loss against targets, or a weighted sum. */
 static int random_loss(recipe *r, dice *d, int x) {
     tuff_shape s = value_of(r, x)->shape;
-    recipe_args args = { .reduction = draw(d, 2) };
+    const char *reduction = draw(d, 2) ? "reduction=sum" : "reduction=mean";
     if (s.rank == 2 && draw(d, 2)) {
-        args.count = s.sizes[1];
-        return apply(r, d, "cross_entropy", x, random_leaf(r, d, TUFF_SHAPE(s.sizes[0]), FILL_INDEX, args.count),
-                     &args);
+        int target = random_leaf(r, d, TUFF_SHAPE(s.sizes[0]), FILL_INDEX, s.sizes[1]);
+        return apply(r, "cross_entropy", 2, (int[]){ x, target }, "%s", reduction);
     }
-    if (draw(d, 4) == 0)
-        return apply(r, d, draw(d, 2) ? "mse_loss" : "l1_loss", x, random_leaf(r, d, s, FILL_ANY, 0), &args);
+    if (draw(d, 4) == 0) {
+        const char *op = draw(d, 2) ? "mse_loss" : "l1_loss";
+        return apply(r, op, 2, (int[]){ x, random_leaf(r, d, s, FILL_ANY, 0) }, "%s", reduction);
+    }
     return recipe_loss(r, x, draw(d, UINT32_MAX));
 }
 
@@ -219,7 +256,7 @@ static void one_graph(recipe *r, uint32_t seed) {
     for (int i = r->count - 1; i >= 0; i--) {
         if (used[i] || !r->steps[i].op) continue;
         int term = random_loss(r, &d, i);
-        r->loss = r->loss < 0 ? term : apply(r, &d, "add", r->loss, term, &(recipe_args){ 0 });
+        r->loss = r->loss < 0 ? term : binary(r, "add", r->loss, term);
     }
     r->output = r->loss;
 }

@@ -1,7 +1,39 @@
 #include "cases.h"
 
-#define CASE(op, shapes, attributes) { #op, shapes, attributes },
+#define CASE(op, operands, attributes) { FAMILY, #op, operands, attributes },
 const operator_case OPERATOR_CASES[] = {
-#include "../operators/cases.def"
+#define FAMILY "pointwise"
+#include "tests/operators/cases/pointwise.def"
+#undef FAMILY
+#define FAMILY "shape"
+#include "tests/operators/cases/shape.def"
+#undef FAMILY
+#define FAMILY "reduction"
+#include "tests/operators/cases/reduction.def"
+#undef FAMILY
+#define FAMILY "product"
+#include "tests/operators/cases/product.def"
+#undef FAMILY
+#define FAMILY "convolution"
+#include "tests/operators/cases/convolution.def"
+#undef FAMILY
+#define FAMILY "pooling"
+#include "tests/operators/cases/pooling.def"
+#undef FAMILY
+#define FAMILY "normalisation"
+#include "tests/operators/cases/normalisation.def"
+#undef FAMILY
+#define FAMILY "attention"
+#include "tests/operators/cases/attention.def"
+#undef FAMILY
+#define FAMILY "recurrent"
+#include "tests/operators/cases/recurrent.def"
+#undef FAMILY
+#define FAMILY "lookup"
+#include "tests/operators/cases/lookup.def"
+#undef FAMILY
+#define FAMILY "loss"
+#include "tests/operators/cases/loss.def"
+#undef FAMILY
 };
 const int OPERATOR_CASE_COUNT = sizeof OPERATOR_CASES / sizeof *OPERATOR_CASES;

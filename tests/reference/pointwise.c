@@ -4,6 +4,7 @@
 #include <math.h>
 
 static const double SQRT_HALF = 0.70710678118654752440, INV_SQRT_2PI = 0.39894228040143267794;
+static const double INV_SQRT_PI = 0.56418958354775628695;
 static const double SQRT_2_OVER_PI = 0.79788456080286535588, GELU_CUBE = 0.044715;
 
 /* A value and the sum of the absolute terms that make it. */
@@ -40,6 +41,8 @@ static sum value(ref_function function, double x, double p, double q) {
         return (sum){ 0.5 * x * (1 + t), 0.5 * fabs(x) * (1 + fabs(t)) };
     }
     case REF_SILU: return plain(x * sigmoid(x));
+    case REF_ERF: return plain(erf(x));
+    case REF_SIGN: return plain((x > 0) - (x < 0));
     }
     return plain(NAN);
 }
@@ -69,6 +72,9 @@ static sum slope(ref_function function, double x, double p) {
         return (sum){ 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner,
                       0.5 * (1 + fabs(t)) + 0.5 * fabs(x) * (1 + t * t) * inner };
     }
+    case REF_ERF: /* exp's argument is rounded */
+        return (sum){ 2 * INV_SQRT_PI * exp(-x * x), 2 * INV_SQRT_PI * exp(-x * x) * (1 + x * x) };
+    case REF_SIGN: return plain(0);
     case REF_SILU: {
         double s = sigmoid(x);
         return (sum){ s + x * s * sigmoid(-x), s + fabs(x) * s * (1 + s) };

@@ -8,33 +8,42 @@
 
 #include "reference.h"
 
-enum { RECIPE_INPUTS = 5, RECIPE_STEPS = 96 };
+enum { RECIPE_INPUTS = 24, RECIPE_STEPS = 96, RECIPE_TEXT = 240 };
 
-/* The attributes of all operators; zero is each one's default. */
+/* An operator's attributes as the table of cases has them, "stride=2,1 keepdim=true": PyTorch's names. Beside them
+ * there may be training=true (what a program that trains does) and take=1 (which of several results is meant). */
 typedef struct recipe_args {
-    ref_window window; /* stride and dilation 0: 1, for pooling stride 0: the kernel's */
-    int64_t channels, groups, features, count;
-    int64_t axes[TUFF_MAX_RANK];
-    int64_t axis_count; /* 0: all */
-    int64_t axis, axis0, axis1;
-    tuff_shape shape;
-    double factor, offset, slope, p, epsilon, momentum;
-    bool keepdim, transpose_a, transpose_b, no_bias, no_affine, exclude_padding, approximate_tanh, evaluate;
-    int64_t reduction;   /* ref_loss_reduction */
+    char text[RECIPE_TEXT];
     const uint8_t *keep; /* dropout's mask; NULL: passes through */
-    char values;         /* how all float inputs are filled: a fill, 0: as the operator wants it */
 } recipe_args;
+
+/* One attribute; the default where the text has none. A number is rounded to float32, as Tuff's are. */
+double arg_number(const recipe_args *args, const char *name, double standard);
+int64_t arg_int(const recipe_args *args, const char *name, int64_t standard);
+bool arg_flag(const recipe_args *args, const char *name, bool standard);
+bool arg_is(const recipe_args *args, const char *name, const char *word); /* "approximate=tanh" */
+bool arg_given(const recipe_args *args, const char *name);
+/* The numbers of a list and how many there are; 0: it is not given, or "none". */
+int64_t arg_list(const recipe_args *args, const char *name, int64_t *values, int64_t most);
+/* A list of `count`, for which one number may stand; `standard` for all if it is not given. */
+void arg_sizes(const recipe_args *args, const char *name, int64_t *values, int64_t count, int64_t standard);
+/* An axis that may count from the end. */
+int arg_axis(const recipe_args *args, const char *name, int64_t standard, const ref *x);
+/* A set of axes as bits, 0 (all) if it is not given. */
+uint32_t arg_axes(const recipe_args *args, const char *name, const ref *x);
 
 /* How a leaf is filled: all but ties and large are within (-1, 1) and distinct in a tensor of up to 65536 elements. */
 typedef enum recipe_fill {
     FILL_ANY = 'a',
     FILL_POSITIVE = 'p', /* 0.25 to 2 */
     FILL_NONZERO = 'n',  /* the same, with either sign */
-    FILL_INDEX = 'i',    /* 0 to args.count - 1 */
+    FILL_INDEX = 'i',    /* 0 to below - 1 */
     FILL_TIES = 't',     /* multiples of 1/2 in [-1, 1]: many are equal, many are 0 */
     FILL_LARGE = 'l',    /* up to 60 */
     FILL_WIDE = 'w',     /* from 2^-26 to 2^6 */
     FILL_SHIFTED = 's',  /* 8 and a little */
+    FILL_UNIT = 'u',     /* 0 to 1 */
+    FILL_BOOL = 'b',     /* 0 or 1 */
 } recipe_fill;
 
 typedef enum recipe_leaf {
@@ -46,20 +55,24 @@ typedef enum recipe_leaf {
 
 typedef struct recipe_operator {
     const char *name;
-    const char *family;     /* of kernels, for `tuff check` */
-    const char *fills;      /* of the operands, a recipe_fill each; their number is the operator's */
-    const char *parameters; /* names of what the layer makes, a word each; a buffer's begins with "running" */
-    /* The shape of parameter `which`; rank UINT32_MAX if this layer goes without it. */
-    tuff_shape (*parameter)(const recipe_args *args, const ref *x, int which);
+    const char *family; /* of kernels, for `tuff check` */
     ref *(*forward)(ref *const *in, const recipe_args *args);
-    /* NULL: a detach. g[i] is NULL where in[i] needs no gradient. */
+    /* g[i] is NULL where in[i] needs no gradient. NULL: central differences of forward, which cost two of it for each
+     * element and stand for a slope that is the same on both sides. */
     void (*gradient)(ref *const *in, const recipe_args *args, const ref *y, const ref *gy, ref *const *g);
     /* The smallest distance of an element from a kink (where the slope jumps); NULL: smooth. */
     double (*kink)(ref *const *in, const recipe_args *args, const ref *y);
+    bool detach; /* it has no gradient */
 } recipe_operator;
 
-extern const recipe_operator RECIPE_OPERATORS[];
-extern const int RECIPE_OPERATOR_COUNT;
+/* One file of tests/reference/rows each. */
+typedef struct recipe_family {
+    const recipe_operator *rows;
+    int count;
+} recipe_family;
+
+int recipe_operator_count(void);
+const recipe_operator *recipe_operator_at(int i);
 const recipe_operator *recipe_find(const char *name); /* NULL: no such operator */
 
 typedef struct recipe_step {
@@ -70,7 +83,8 @@ typedef struct recipe_step {
     recipe_leaf leaf;
     recipe_fill fill;
     uint32_t seed; /* of a leaf's values */
-    char name[48]; /* a leaf's, or the layer's (15 characters of it stand in its parameters' names) */
+    int64_t below; /* of a leaf's indices */
+    char name[48];
     ref *value;
     ref *grad;     /* after recipe_backward; NULL: none reaches it */
     uint8_t *mask; /* what args.keep points to, if the recipe owns it */
@@ -85,19 +99,20 @@ typedef struct recipe {
 void recipe_clear(recipe *r);
 
 int recipe_add_leaf(recipe *r, recipe_leaf leaf, const char *name, tuff_shape shape, recipe_fill fill, uint32_t seed,
-                    int64_t index_count);
-/* Applies an operator; parameters become leaves named after `name`. Its value is there at once. */
-int recipe_apply(recipe *r, const recipe_operator *op, const int *inputs, const recipe_args *args, const char *name,
-                 uint32_t seed);
+                    int64_t below);
+/* Applies an operator. Its value is there at once. */
+int recipe_apply(recipe *r, const recipe_operator *op, const int *inputs, int input_count, const recipe_args *args,
+                 const char *name);
 /* sum(step * weights) with weights as another input. */
 int recipe_loss(recipe *r, int step, uint32_t seed);
 
-/* A case: operands' shapes "2x3x7 3" ("-" is a scalar), attributes "channels=4 kernel=3x3 no_bias". false: the
- * text is wrong, *message says where. */
-bool recipe_case(recipe *r, const char *op, const char *shapes, const char *attributes, const char **message);
-uint32_t recipe_seed(const char *op, const char *shapes, const char *attributes);
+/* A case: operands "2x3x7 3:p - 4:i10 _", which are shapes ("-" is a scalar, "_" is an operand left out) with a fill
+ * behind a colon (of indices with their bound), and attributes. false: the text is wrong, *message says where. */
+bool recipe_case(recipe *r, const char *op, const char *operands, const char *attributes, const char **message);
+uint32_t recipe_seed(const char *op, const char *operands, const char *attributes);
 
-void recipe_fill_leaf(recipe_step *leaf, int64_t index_count);
+/* Fills a leaf whose fill, seed, bound and shape are set. */
+void recipe_fill_leaf(recipe_step *leaf);
 
 /* Evaluates all operators again. With noise > 0 each result and each gradient is then disturbed by up to `noise` times
  * its float32 rounding error, so that two evaluations show how the graph carries rounding errors on. */

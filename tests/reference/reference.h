@@ -51,6 +51,8 @@ typedef enum ref_function {
     REF_GELU,
     REF_GELU_TANH,
     REF_SILU,
+    REF_ERF,
+    REF_SIGN,
 } ref_function;
 ref *ref_unary(ref_function function, const ref *x, double p, double q);
 void ref_unary_grad(ref_function function, const ref *x, double p, double q, const ref *gy, ref *gx);

@@ -1,0 +1,46 @@
+/* Pointwise operators and activations; two operands broadcast as NumPy's do. <tuff/layers.h> says what holds for all
+ * functions here. */
+#ifndef TUFF_PUBLIC_POINTWISE_H
+#define TUFF_PUBLIC_POINTWISE_H
+
+#include <tuff/layers/state.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+TUFF_API tuff_tensor *tuff_add(tuff_tensor *a, tuff_tensor *b);               /* torch.add */
+TUFF_API tuff_tensor *tuff_sub(tuff_tensor *a, tuff_tensor *b);               /* torch.sub */
+TUFF_API tuff_tensor *tuff_mul(tuff_tensor *a, tuff_tensor *b);               /* torch.mul */
+TUFF_API tuff_tensor *tuff_div(tuff_tensor *a, tuff_tensor *b);               /* torch.div */
+TUFF_API tuff_tensor *tuff_scale(tuff_tensor *x, float factor, float offset); /* x * factor + offset */
+
+TUFF_API tuff_tensor *tuff_neg(tuff_tensor *x);    /* torch.neg */
+TUFF_API tuff_tensor *tuff_abs(tuff_tensor *x);    /* torch.abs; gradient 0 at 0 */
+TUFF_API tuff_tensor *tuff_square(tuff_tensor *x); /* torch.square */
+TUFF_API tuff_tensor *tuff_exp(tuff_tensor *x);    /* torch.exp */
+TUFF_API tuff_tensor *tuff_log(tuff_tensor *x);    /* torch.log */
+TUFF_API tuff_tensor *tuff_sqrt(tuff_tensor *x);   /* torch.sqrt */
+TUFF_API tuff_tensor *tuff_rsqrt(tuff_tensor *x);  /* torch.rsqrt */
+TUFF_API tuff_tensor *tuff_relu(tuff_tensor *x);   /* torch.relu; gradient 0 at 0 */
+TUFF_API tuff_tensor *
+tuff_leaky_relu(tuff_tensor *x,
+                float negative_slope); /* torch.nn.functional.leaky_relu; PyTorch's default slope is 0.01 */
+TUFF_API tuff_tensor *tuff_sigmoid(tuff_tensor *x); /* torch.sigmoid */
+TUFF_API tuff_tensor *tuff_tanh(tuff_tensor *x);    /* torch.tanh */
+
+typedef struct tuff_gelu_desc {
+    bool approximate_tanh; /* PyTorch's approximate="tanh"; else the exact one, with erf */
+} tuff_gelu_desc;
+TUFF_API tuff_tensor *tuff_gelu(tuff_tensor *x, const tuff_gelu_desc *desc); /* torch.nn.functional.gelu */
+TUFF_API tuff_tensor *tuff_silu(tuff_tensor *x);                             /* torch.nn.functional.silu */
+
+/* torch.nn.functional.dropout. Each element is zero with probability p in [0, 1), else divided by
+ * 1 - p; passes through in a program that evaluates. Philox4x32-10 by (seed, step, hash of the name,
+ * element in PyTorch's order); name NULL: from the graph's order. */
+TUFF_API tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
