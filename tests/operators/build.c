@@ -19,29 +19,52 @@ static bool is_of_case(const char *word) {
     return !strncmp(word, "training=", 9) || !strncmp(word, "take=", 5);
 }
 
-static tuff_tensor *build_operator(const recipe_step *s, tuff_graph *graph, tuff_tensor **tensors) {
-    const operator* row = find_row(s->op->name);
-    tuff_tensor *in[RECIPE_INPUTS] = { NULL };
+static tuff_tensor *apply_row(tuff_graph *graph, const char *op, const char *text, tuff_tensor *const *in,
+                              uint32_t count, const char *name) {
+    const operator* row = find_row(op);
     attributes attributes;
     char word[RECIPE_TEXT];
     if (!row) {
-        graph_fail(graph, TUFF_ERROR_ARGUMENT, "there is no operator '%s'", s->op->name);
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "there is no operator '%s'", op);
         return NULL;
     }
     attributes_begin(&attributes, row);
     tuff_result result = TUFF_OK;
     int length = 0;
-    for (const char *at = s->args.text; result == TUFF_OK && sscanf(at, "%239s%n", word, &length) == 1; at += length)
+    for (const char *at = text; result == TUFF_OK && sscanf(at, "%239s%n", word, &length) == 1; at += length)
         if (!is_of_case(word)) result = attributes_set(&attributes, word);
     if (result == TUFF_OK) result = attributes_end(&attributes);
     if (result != TUFF_OK) {
         graph_fail(graph, result, "%s", tuff_last_message());
         return NULL;
     }
+    return graph_apply(graph, row, in, count, attributes.values, name);
+}
+
+static tuff_tensor *build_operator(const recipe_step *s, tuff_graph *graph, tuff_tensor **tensors) {
+    tuff_tensor *in[RECIPE_INPUTS] = { NULL };
     for (int i = 0; i < s->input_count; i++) in[i] = s->inputs[i] < 0 ? NULL : tensors[s->inputs[i]];
-    tuff_tensor *first = graph_apply(graph, row, in, (uint32_t)s->input_count, attributes.values, s->name);
+    tuff_tensor *first = apply_row(graph, s->op->name, s->args.text, in, (uint32_t)s->input_count, s->name);
     int64_t take = arg_int(&s->args, "take", 0);
     return first && take < (int64_t)first->producer->output_count ? first->producer->outputs[take] : NULL;
+}
+
+bool build_accepts(tuff_graph *graph, const char *op, const char *operands, const char *attributes) {
+    tuff_tensor *in[RECIPE_INPUTS] = { NULL };
+    uint32_t count = 0;
+    for (; *operands && count < RECIPE_INPUTS; operands += strcspn(operands, " "), operands += strspn(operands, " ")) {
+        recipe_step leaf = { 0 };
+        tuff_shape shape;
+        bool constant;
+        char name[16];
+        snprintf(name, sizeof name, "x%u", count);
+        if (*operands != '_') {
+            if (!recipe_operand(operands, &shape, &leaf.fill, &leaf.below, &constant)) return false;
+            in[count] = tuff_input(graph, name, build_type(&leaf), shape);
+        }
+        count++;
+    }
+    return apply_row(graph, op, attributes, in, count, op) != NULL;
 }
 
 static tuff_tensor *build_step(const recipe_step *s, tuff_graph *graph, tuff_tensor **tensors) {

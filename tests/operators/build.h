@@ -9,6 +9,9 @@
 /* tensors[i] is step i's. false: the graph refused (tuff_graph_message), or a tensor's shape is not the recipe's. */
 bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors);
 
+/* Whether the row takes such operands and attributes, written as a case has them. Tensors are added to the graph. */
+bool build_accepts(tuff_graph *graph, const char *op, const char *operands, const char *attributes);
+
 /* The type of a leaf's tensor. */
 tuff_type build_type(const recipe_step *leaf);
 

@@ -134,6 +134,7 @@ trial trial_run(tuff_device *device, recipe *r) {
         t.passed = false;
         t.error = INFINITY;
         t.unsupported = result == TUFF_ERROR_UNSUPPORTED;
+        t.refused = result == TUFF_ERROR_SHAPE && !a->mismatch;
         snprintf(t.message, sizeof t.message, "%s: %s", tuff_result_name(result),
                  a->mismatch ? "a tensor has not the reference's shape" : tuff_last_message());
     }

@@ -7,6 +7,7 @@
 typedef struct trial {
     bool passed;
     bool unsupported;  /* the device cannot run it: what is forced needs a feature that it lacks */
+    bool refused;      /* compiling said that shapes or attributes do not fit: a rule that building cannot check */
     double error;      /* the largest |difference| / tolerance of any element; below 1 passes */
     double epsilons;   /* the largest |difference| in float32 epsilons of the sum of absolute terms */
     char message[512]; /* why it failed; else the worst element */

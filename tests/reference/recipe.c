@@ -121,7 +121,7 @@ int recipe_loss(recipe *r, int step, uint32_t seed) {
 
 /* One word: a shape, then ":" and a fill, of indices their bound behind it, then "!" if its gradient is not asked for.
  */
-static bool parse_operand(const char *word, tuff_shape *shape, recipe_fill *fill, int64_t *below, bool *constant) {
+bool recipe_operand(const char *word, tuff_shape *shape, recipe_fill *fill, int64_t *below, bool *constant) {
     *shape = (tuff_shape){ 0 };
     *fill = FILL_ANY;
     *below = 0;
@@ -171,7 +171,7 @@ bool recipe_case(recipe *r, const char *op_name, const char *words, const char *
             recipe_fill fill;
             int64_t below;
             bool constant;
-            if (!parse_operand(words, &shape, &fill, &below, &constant)) return false;
+            if (!recipe_operand(words, &shape, &fill, &below, &constant)) return false;
             snprintf(name, sizeof name, "x%d", count);
             inputs[count] = recipe_add_leaf(r, constant ? LEAF_BUFFER : LEAF_INPUT, name, shape, fill,
                                             recipe_hash(seed, (uint32_t)count), below);

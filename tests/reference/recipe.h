@@ -110,6 +110,8 @@ int recipe_loss(recipe *r, int step, uint32_t seed);
  * behind a colon (of indices with their bound), and attributes. false: the text is wrong, *message says where. */
 bool recipe_case(recipe *r, const char *op, const char *operands, const char *attributes, const char **message);
 uint32_t recipe_seed(const char *op, const char *operands, const char *attributes);
+/* One word of the operands, up to a space: constant if a "!" says that its gradient is not asked for. */
+bool recipe_operand(const char *word, tuff_shape *shape, recipe_fill *fill, int64_t *below, bool *constant);
 
 /* Fills a leaf whose fill, seed, bound and shape are set. */
 void recipe_fill_leaf(recipe_step *leaf);
