@@ -342,6 +342,8 @@ TUFF_API tuff_tensor *tuff_input(tuff_graph *graph, const char *name, tuff_type 
 TUFF_API tuff_type tuff_tensor_type(const tuff_tensor *tensor);
 TUFF_API tuff_shape tuff_tensor_shape(const tuff_tensor *tensor);
 TUFF_API const char *tuff_tensor_name(const tuff_tensor *tensor);
+/* The graph it belongs to; NULL for NULL. */
+TUFF_API tuff_graph *tuff_tensor_graph(const tuff_tensor *tensor);
 /* Names a tensor for messages, dumps and captures. Returns the tensor. */
 TUFF_API tuff_tensor *tuff_set_name(tuff_tensor *tensor, const char *name);
 

@@ -328,6 +328,7 @@ void tuff_device_close(tuff_device *device) {
         if (device->owned) device->vk.vkDestroyDevice(device->handle, NULL);
     }
     instance_destroy(&device->instance);
+    kernels_finish(device);
     free(device->force_text);
     free(device);
 }

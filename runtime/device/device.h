@@ -84,8 +84,15 @@ tuff_result device_fill(tuff_device *device, buffer_range range, uint32_t word);
 
 /* ---- kernels -------------------------------------------------------------------------------- */
 
+/* The code of a kernel; NULL: there is none of this number. */
+const struct kernel_code *device_kernel(const tuff_device *device, uint32_t kernel);
+/* Adds a user's kernel to a device, for as long as that lives; the same code again is the same kernel. The words are
+ * copied. ARGUMENT: it is no SPIR-V, has no compute entry point "main", or uses a binding from `bindings` on. */
+tuff_result device_add_kernel(tuff_device *device, const char *name, const uint32_t *words, size_t size,
+                              uint32_t bindings, uint32_t *kernel);
+
 typedef struct dispatch {
-    enum kernel_id kernel;
+    uint32_t kernel;                   /* enum kernel_id, or what device_add_kernel gave */
     uint32_t constants[MAX_CONSTANTS]; /* specialization constants 0 .. constant_count - 1 */
     uint32_t constant_count;
     buffer_range bindings[MAX_BINDINGS];

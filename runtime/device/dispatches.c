@@ -11,16 +11,17 @@ static char *copy_text(const char *text) {
     return copy;
 }
 
-static const char *label_of(const dispatch *d) {
+static const char *label_of(const tuff_device *device, const dispatch *d) {
     if (d->label) return d->label;
-    return (uint32_t)d->kernel < KERNEL_COUNT ? kernel_codes[d->kernel].name : "dispatch";
+    const struct kernel_code *code = device_kernel(device, d->kernel);
+    return code ? code->name : "dispatch";
 }
 
 static tuff_result check_dispatch(const tuff_device *device, const dispatch *d) {
-    const char *label = label_of(d);
-    if ((uint32_t)d->kernel >= KERNEL_COUNT)
-        return error_set(TUFF_ERROR_ARGUMENT, "%s: there is no kernel %d", label, (int)d->kernel);
-    const char *kernel = kernel_codes[d->kernel].name;
+    const char *label = label_of(device, d);
+    const struct kernel_code *code = device_kernel(device, d->kernel);
+    if (!code) return error_set(TUFF_ERROR_ARGUMENT, "%s: there is no kernel %u", label, d->kernel);
+    const char *kernel = code->name;
     if (d->binding_count == 0 || d->binding_count > MAX_BINDINGS || d->constant_count > MAX_CONSTANTS
         || d->param_count > MAX_PARAMS)
         return error_set(TUFF_ERROR_ARGUMENT,
@@ -28,7 +29,7 @@ static tuff_result check_dispatch(const tuff_device *device, const dispatch *d) 
                          "most %d are possible",
                          label, kernel, d->binding_count, d->constant_count, d->param_count, MAX_BINDINGS,
                          MAX_CONSTANTS, MAX_PARAMS);
-    if (kernel_codes[d->kernel].texels && !device->limits.texels)
+    if (code->texels && !device->limits.texels)
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s (%s): texel buffers on %s are too small for this kernel", label,
                          kernel, device->info.name);
     for (uint32_t i = 0; i < 3; i++)
@@ -98,8 +99,8 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
     TRY(check_dispatch(device, d));
     const struct pipeline *pipeline;
     TRY(pipeline_get(device, d->kernel, d->constants, d->constant_count, &pipeline));
-    item->label = copy_text(label_of(d));
-    if (!item->label) return error_out_of_host_memory(strlen(label_of(d)) + 1);
+    item->label = copy_text(label_of(device, d));
+    if (!item->label) return error_out_of_host_memory(strlen(label_of(device, d)) + 1);
     item->pipeline = pipeline->handle;
     item->param_count = d->param_count;
     memcpy(item->params, d->params, sizeof item->params);
@@ -134,7 +135,7 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                          .pBufferInfo = ranges };
     device->vk.vkUpdateDescriptorSets(device->handle, 1, &write, 0, NULL);
-    return kernel_codes[d->kernel].texels ? bind_texels(device, d, item) : TUFF_OK;
+    return device_kernel(device, d->kernel)->texels ? bind_texels(device, d, item) : TUFF_OK;
 }
 
 static int compare_pipelines(const void *a, const void *b) {

@@ -54,7 +54,7 @@ void pipelines_finish(tuff_device *device) {
 
 /* ---- the map ----------------------------------------------------------------------------------- */
 
-static uint64_t hash_key(enum kernel_id kernel, const uint32_t *constants, uint32_t count) {
+static uint64_t hash_key(uint32_t kernel, const uint32_t *constants, uint32_t count) {
     uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)kernel; /* FNV-1a, by words */
     for (uint32_t i = 0; i < count; i++) {
         hash ^= constants[i];
@@ -65,7 +65,7 @@ static uint64_t hash_key(enum kernel_id kernel, const uint32_t *constants, uint3
 }
 
 /* The slot of this key, or the free one where it belongs. */
-static struct pipeline **find_slot(struct pipeline **map, uint32_t capacity, uint64_t hash, enum kernel_id kernel,
+static struct pipeline **find_slot(struct pipeline **map, uint32_t capacity, uint64_t hash, uint32_t kernel,
                                    const uint32_t *constants, uint32_t count) {
     for (uint32_t i = (uint32_t)(hash % capacity);; i = (i + 1) % capacity) {
         struct pipeline *p = map[i];
@@ -95,13 +95,14 @@ static tuff_result grow_map(tuff_device *device) {
 
 /* The kernel with its constants folded in by us: some drivers take seconds over what the constants decide. */
 static tuff_result create_module(tuff_device *device, const struct pipeline *p, VkShaderModule *module) {
-    const struct kernel_code *code = &kernel_codes[p->kernel];
-    uint32_t *words;
-    size_t size;
-    TRY(spirv_specialise(code->words, code->size, p->constants, p->constant_count, &words, &size));
+    const struct kernel_code *code = device_kernel(device, p->kernel);
+    uint32_t *words = NULL;
+    size_t size = code->size;
+    if (p->kernel < KERNEL_COUNT)
+        TRY(spirv_specialise(code->words, code->size, p->constants, p->constant_count, &words, &size));
     const VkShaderModuleCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
                                             .codeSize = size,
-                                            .pCode = words };
+                                            .pCode = words ? words : code->words };
     VkResult result = device->vk.vkCreateShaderModule(device->handle, &info, NULL, module);
     free(words);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the shader module of %s", code->name);
@@ -113,16 +114,23 @@ static tuff_result create_module(tuff_device *device, const struct pipeline *p, 
 static tuff_result create_pipeline(tuff_device *device, struct pipeline *p) {
     VkShaderModule module;
     TRY(create_module(device, p, &module));
+    /* a user's kernel goes to the driver as it is, with its constants */
+    VkSpecializationMapEntry entries[MAX_CONSTANTS];
+    for (uint32_t i = 0; i < p->constant_count; i++)
+        entries[i] = (VkSpecializationMapEntry){ i, i * sizeof(uint32_t), sizeof(uint32_t) };
+    const VkSpecializationInfo constants = { p->constant_count, entries, p->constant_count * sizeof(uint32_t),
+                                             p->constants };
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT, /* so that a long dispatch can be split */
         .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                    .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                    .module = module,
-                   .pName = "main" },
+                   .pName = "main",
+                   .pSpecializationInfo = p->kernel < KERNEL_COUNT ? NULL : &constants },
         .layout = device->pipeline_layout,
     };
-    const char *name = kernel_codes[p->kernel].name;
+    const char *name = device_kernel(device, p->kernel)->name;
     VkResult result =
         device->vk.vkCreateComputePipelines(device->handle, device->pipeline_cache, 1, &info, NULL, &p->handle);
     device->vk.vkDestroyShaderModule(device->handle, module, NULL);
@@ -139,7 +147,7 @@ static tuff_result create_pipeline(tuff_device *device, struct pipeline *p) {
     return TUFF_OK;
 }
 
-tuff_result pipeline_get(tuff_device *device, enum kernel_id kernel, const uint32_t *constants, uint32_t count,
+tuff_result pipeline_get(tuff_device *device, uint32_t kernel, const uint32_t *constants, uint32_t count,
                          const struct pipeline **out) {
     TRY(grow_map(device));
     uint64_t hash = hash_key(kernel, constants, count);

@@ -158,6 +158,9 @@ struct tuff_device {
     struct pipeline **pipelines; /* hash map, open addressing */
     uint32_t pipeline_count, pipeline_capacity;
 
+    struct kernel_code *kernels; /* the users' */
+    uint32_t kernel_count;
+
     commands *host_barrier; /* transfer.c: makes the device's writes visible to the host */
     commands *transfer_commands;
     buffer *staging[2]; /* up, down */
@@ -183,6 +186,7 @@ tuff_result memory_init(tuff_device *device);
 void memory_finish(tuff_device *device);
 tuff_result pipelines_init(tuff_device *device);
 void pipelines_finish(tuff_device *device);
+void kernels_finish(tuff_device *device);
 tuff_result queues_init(tuff_device *device);
 void queues_finish(tuff_device *device);
 tuff_result queues_wait_all(tuff_device *device);
@@ -212,13 +216,13 @@ struct commands {
 
 /* A pipeline of one kernel with one list of specialization constants, shared by all that ask for it. */
 struct pipeline {
-    enum kernel_id kernel;
+    uint32_t kernel;
     uint32_t constant_count;
     uint64_t hash;
     VkPipeline handle;
     uint32_t constants[]; /* constant_count */
 };
-tuff_result pipeline_get(tuff_device *device, enum kernel_id kernel, const uint32_t *constants, uint32_t count,
+tuff_result pipeline_get(tuff_device *device, uint32_t kernel, const uint32_t *constants, uint32_t count,
                          const struct pipeline **out);
 
 /* One dispatch of a set, ready to be recorded. */

@@ -335,6 +335,10 @@ const char *tuff_tensor_name(const tuff_tensor *tensor) {
     return tensor ? tensor->name : "";
 }
 
+tuff_graph *tuff_tensor_graph(const tuff_tensor *tensor) {
+    return tensor ? tensor->graph : NULL;
+}
+
 tuff_tensor *tuff_set_name(tuff_tensor *tensor, const char *name) {
     if (!tensor || !name || !*name || tensor->kind != TENSOR_NODE) return tensor; /* inputs and states have theirs */
     char *copy = copy_text(name);

@@ -40,7 +40,7 @@ typedef struct operand {
 typedef enum segment_kind { SEGMENT_FORWARD = 0, SEGMENT_BACKWARD, SEGMENT_UPDATE } segment_kind;
 
 typedef struct kernel_call {
-    enum kernel_id kernel;
+    uint32_t kernel; /* enum kernel_id, or a user's */
     uint32_t constants[MAX_CONSTANTS];
     uint32_t constant_count;
     operand operands[MAX_BINDINGS]; /* binding i */
