@@ -10,6 +10,7 @@ typedef struct operator_family {
 } operator_family;
 
 extern const operator_family family_pointwise;     /* pointwise.c */
+extern const operator_family family_activation;    /* activation.c */
 extern const operator_family family_shape;         /* shape.c: reshape, flatten, transpose, broadcasting */
 extern const operator_family family_reduction;     /* reduction.c: sum, mean, max, softmax */
 extern const operator_family family_linear;        /* linear.c */

@@ -304,7 +304,7 @@ static tuff_result expand_l1_backward(tuff_graph *graph, const node *node, tuff_
     (void)training;
     tuff_tensor *g = spread(inputs[0], node, tuff_shape_count(&inputs[1]->shape), 1);
     tuff_tensor *difference = tuff_sub(inputs[1], inputs[2]);
-    outputs[0] = tuff_mul(sign_of(difference), g);
+    outputs[0] = tuff_mul(tuff_sign(difference), g);
     return graph->result;
 }
 

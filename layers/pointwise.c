@@ -1,9 +1,7 @@
 /* Pointwise operators: each is a row that names a step of the chain (shaders/common/chain.glsl has the formulas).
  * Gradients are built from the same operators, so the backward pass fuses too. */
-#include "layers/pointwise.h"
-
 #include "layers/families.h"
-#include "shaders/common/chain_ops.h"
+#include "layers/pointwise_rows.h"
 
 #include <math.h>
 
@@ -21,49 +19,10 @@ static tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tenso
     return a && b && c ? graph_apply(a->graph, op, inputs, 3, NULL, NULL) : NULL;
 }
 
-/* A gradient function for one input: g is what arrives, x the input, y the output. */
-#define GRADIENT(name, expression)                                                                                     \
-    static tuff_result gradient_##name(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,             \
-                                       tuff_tensor **grad_inputs) {                                                    \
-        tuff_tensor *g = grad_outputs[0], *x = node->inputs[0], *y = node->outputs[0];                                 \
-        (void)needs, (void)x, (void)y;                                                                                 \
-        grad_inputs[0] = (expression);                                                                                 \
-        return TUFF_OK;                                                                                                \
-    }
-
-/* Gradient functions for two inputs, which may have been broadcast. */
-#define GRADIENT_2(name, first, second)                                                                                \
-    static tuff_result gradient_##name(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,             \
-                                       tuff_tensor **grad_inputs) {                                                    \
-        tuff_tensor *g = grad_outputs[0], *a = node->inputs[0], *b = node->inputs[1], *y = node->outputs[0];           \
-        (void)y;                                                                                                       \
-        if (needs & 1) grad_inputs[0] = sum_to((first), a);                                                            \
-        if (needs & 2) grad_inputs[1] = sum_to((second), b);                                                           \
-        return TUFF_OK;                                                                                                \
-    }
-
-#define ROW_1(row, op, text)                                                                                           \
-    static const operator operator_##row = { .name = #row,                                                             \
-                                             .formula = text,                                                          \
-                                             .inputs = { "input" },                                                    \
-                                             .pytorch = "torch." #row,                                                 \
-                                             .chain_op = op,                                                           \
-                                             .gradient = gradient_##row };
-/* The same, for gradients and expansions alone. */
-#define INTERNAL_1(row, op, text)                                                                                      \
-    static const operator operator_##row = { .name = #row,                                                             \
-                                             .formula = text,                                                          \
-                                             .inputs = { "input" },                                                    \
-                                             .flags = OPERATOR_INTERNAL,                                               \
-                                             .chain_op = op,                                                           \
-                                             .gradient = gradient_##row };
-#define ROW_2(row, op, text)                                                                                           \
-    static const operator operator_##row = { .name = #row,                                                             \
-                                             .formula = text,                                                          \
-                                             .inputs = { "input", "other" },                                           \
-                                             .pytorch = "torch." #row,                                                 \
-                                             .chain_op = op,                                                           \
-                                             .gradient = gradient_##row };
+tuff_result infer_like_first(inference *inference) {
+    inference->shapes[0] = inference->node->inputs[0]->shape;
+    return TUFF_OK;
+}
 
 /* ---- comparisons and choices --------------------------------------------------------------------- */
 
@@ -73,6 +32,13 @@ static const operator operator_sign = { .name = "sign",
                                         .pytorch = "torch.sign",
                                         .chain_op = CHAIN_SIGN,
                                         .flags = OPERATOR_DETACH };
+
+static const operator operator_floor = { .name = "floor",
+                                         .formula = "the largest integer <= x",
+                                         .inputs = { "input" },
+                                         .pytorch = "torch.floor",
+                                         .chain_op = CHAIN_FLOOR,
+                                         .flags = OPERATOR_DETACH };
 
 static const attribute value_attribute[] = { { .name = "value", .type = ATTRIBUTE_FLOAT } };
 
@@ -128,7 +94,24 @@ static const operator operator_select = { .name = "select",
                                           .chain_op = CHAIN_SELECT,
                                           .gradient = gradient_select };
 
-tuff_tensor *sign_of(tuff_tensor *x) {
+static const attribute within_attributes[] = {
+    { .name = "low", .type = ATTRIBUTE_FLOAT },
+    { .name = "high", .type = ATTRIBUTE_FLOAT },
+};
+
+static const operator operator_within = { .name = "within",
+                                          .formula = "low <= x and x <= high ? 1 : 0",
+                                          .inputs = { "input" },
+                                          .attributes = within_attributes,
+                                          .attribute_count = 2,
+                                          .chain_op = CHAIN_WITHIN,
+                                          .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
+
+tuff_tensor *within(tuff_tensor *x, float low, float high) {
+    return apply_unary(&operator_within, x, (attribute_value[]){ { .f = low }, { .f = high } });
+}
+
+tuff_tensor *tuff_sign(tuff_tensor *x) {
     return apply_unary(&operator_sign, x, NULL);
 }
 
@@ -178,7 +161,7 @@ static const operator operator_scale = { .name = "scale",
                                          .gradient = gradient_scale };
 
 GRADIENT(neg, tuff_neg(g))
-GRADIENT(abs, tuff_mul(g, sign_of(x)))
+GRADIENT(abs, tuff_mul(g, tuff_sign(x)))
 GRADIENT(square, tuff_mul(g, tuff_scale(x, 2, 0)))
 GRADIENT(exp, tuff_mul(g, y))
 GRADIENT(log, tuff_div(g, x))
@@ -192,103 +175,115 @@ ROW_1(log, CHAIN_LOG, "ln x")
 ROW_1(sqrt, CHAIN_SQRT, "sqrt(x)")
 ROW_1(rsqrt, CHAIN_RSQRT, "1 / sqrt(x)")
 
+GRADIENT(expm1, tuff_mul(g, tuff_exp(x))) /* y + 1 would cancel */
+GRADIENT(log1p, tuff_div(g, tuff_scale(x, 1, 1)))
+GRADIENT(reciprocal, tuff_neg(tuff_mul(g, tuff_square(y))))
+GRADIENT(sin, tuff_mul(g, tuff_cos(x)))
+GRADIENT(cos, tuff_neg(tuff_mul(g, tuff_sin(x))))
+ROW_1(expm1, CHAIN_EXPM1, "e^x - 1")
+ROW_1(log1p, CHAIN_LOG1P, "ln(1 + x)")
+ROW_1(reciprocal, CHAIN_RECIPROCAL, "1 / x")
+ROW_1(sin, CHAIN_SIN, "sin x")
+ROW_1(cos, CHAIN_COS, "cos x")
+
 GRADIENT(erf, tuff_mul(g, tuff_scale(tuff_exp(tuff_neg(tuff_square(x))), 1.1283791671f, 0)))
 ROW_1(erf, CHAIN_ERF, "2 / sqrt(pi) times the integral of e^-t^2 from 0 to x")
 
-/* ---- activations --------------------------------------------------------------------------------- */
+/* ---- the larger, the smaller, the bounded ---------------------------------------------------------- */
 
-/* From the output where it tells as much, so that the input need not be kept. */
-GRADIENT(relu, keep_if(greater_than(y, 0), g))
-GRADIENT(sigmoid, tuff_mul(g, tuff_mul(y, tuff_scale(y, -1, 1))))
-GRADIENT(tanh, tuff_mul(g, tuff_scale(tuff_square(y), -1, 1)))
-ROW_1(relu, CHAIN_RELU, "max(x, 0)")
-ROW_1(sigmoid, CHAIN_SIGMOID, "1 / (1 + e^-x)")
-ROW_1(tanh, CHAIN_TANH, "tanh(x)")
-
-static const attribute slope_attribute[] = {
-    { .name = "negative_slope", .type = ATTRIBUTE_FLOAT, .value.f = 0.01 },
-};
-
-static tuff_result gradient_leaky_relu(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                       tuff_tensor **grad_inputs) {
-    (void)needs;
-    float slope = (float)node->attributes[0].f;
-    tuff_tensor *positive = greater_than(slope > 0 ? node->outputs[0] : node->inputs[0], 0);
-    grad_inputs[0] = select_of(positive, grad_outputs[0], tuff_scale(grad_outputs[0], slope, 0));
+/* PyTorch's gradient of max(a, b) for a: all of g, half of it in a tie, nothing. Linear in g. */
+static tuff_tensor *share_of(tuff_tensor *a, tuff_tensor *b, tuff_tensor *g);
+static tuff_result gradient_share(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                  tuff_tensor **grad_inputs) {
+    tuff_tensor *const *in = node->inputs;
+    if (needs & 4) grad_inputs[2] = sum_to(share_of(in[0], in[1], grad_outputs[0]), in[2]);
     return TUFF_OK;
 }
+static const operator operator_share = { .name = "share",
+                                         .flags = OPERATOR_INTERNAL,
+                                         .formula = "a > b ? g : a == b ? g / 2 : 0",
+                                         .inputs = { "input", "other", "grad" },
+                                         .chain_op = CHAIN_SHARE,
+                                         .gradient = gradient_share };
+static tuff_tensor *share_of(tuff_tensor *a, tuff_tensor *b, tuff_tensor *g) {
+    return apply_ternary(&operator_share, a, b, g);
+}
 
-static const operator operator_leaky_relu = { .name = "leaky_relu",
-                                              .formula = "x > 0 ? x : x * negative_slope",
+GRADIENT_2(maximum, share_of(a, b, g), share_of(b, a, g))
+GRADIENT_2(minimum, share_of(b, a, g), share_of(a, b, g))
+ROW_2(maximum, CHAIN_MAX, "max(a, b); NaN where either is one; a tie shares the gradient half and half")
+ROW_2(minimum, CHAIN_MIN, "min(a, b); NaN where either is one; a tie shares the gradient half and half")
+
+enum { CLAMP_MIN = 0, CLAMP_MAX };
+static const attribute clamp_attributes[] = {
+    [CLAMP_MIN] = { .name = "min", .type = ATTRIBUTE_FLOAT, .value.f = -INFINITY },
+    [CLAMP_MAX] = { .name = "max", .type = ATTRIBUTE_FLOAT, .value.f = INFINITY },
+};
+GRADIENT(clamp, keep_if(within(x, (float)node->attributes[CLAMP_MIN].f, (float)node->attributes[CLAMP_MAX].f), g))
+static const operator operator_clamp = { .name = "clamp",
+                                         .formula = "min(max(x, min), max); the gradient passes on the bounds, too",
+                                         .inputs = { "input" },
+                                         .pytorch = "torch.clamp",
+                                         .limits = "min and max are numbers",
+                                         .attributes = clamp_attributes,
+                                         .attribute_count = 2,
+                                         .chain_op = CHAIN_CLAMP,
+                                         .gradient = gradient_clamp };
+
+/* ---- powers ---------------------------------------------------------------------------------------- */
+
+/* As PyTorch: 0 where the exponent is 0; y ln x, or 0 where x is 0 and the exponent not below. */
+static tuff_tensor *pow_slope(tuff_tensor *x, tuff_tensor *exponent) {
+    return keep_if(exponent, tuff_mul(exponent, tuff_pow(x, tuff_scale(exponent, 1, -1))));
+}
+static tuff_tensor *pow_growth(tuff_tensor *x, tuff_tensor *exponent, tuff_tensor *y) {
+    tuff_tensor *counts = select_of(x, x, greater_than(tuff_neg(exponent), 0));
+    return keep_if(counts, tuff_mul(y, tuff_log(x)));
+}
+GRADIENT_2(pow, tuff_mul(g, pow_slope(a, b)), tuff_mul(g, pow_growth(a, b, y)))
+static const operator operator_pow = { .name = "pow",
+                                       .formula = "a^b",
+                                       .inputs = { "input", "exponent" },
+                                       .pytorch = "torch.pow",
+                                       .limits = "for a number as exponent see pow_scalar",
+                                       .chain_op = CHAIN_POW,
+                                       .gradient = gradient_pow };
+
+static const attribute exponent_attribute[] = { { .name = "exponent", .type = ATTRIBUTE_FLOAT, .required = true } };
+
+GRADIENT(pow_number, tuff_mul(g, tuff_scale(tuff_pow_scalar(x, (float)(node->attributes[0].f - 1)),
+                                            (float)node->attributes[0].f, 0)))
+static const operator operator_pow_number = { .name = "pow_number",
+                                              .flags = OPERATOR_INTERNAL,
+                                              .formula = "x^exponent",
                                               .inputs = { "input" },
-                                              .pytorch = "torch.nn.functional.leaky_relu",
-                                              .attributes = slope_attribute,
+                                              .attributes = exponent_attribute,
                                               .attribute_count = 1,
-                                              .chain_op = CHAIN_LEAKY_RELU,
-                                              .gradient = gradient_leaky_relu };
+                                              .chain_op = CHAIN_POW,
+                                              .gradient = gradient_pow_number };
 
-/* Slopes of activations: rows of their own, whose gradients (second derivatives) are built from plain operators. */
-static tuff_tensor *gelu_curvature(tuff_tensor *x) { /* (2 - x^2) e^(-x^2 / 2) / sqrt(2 pi) */
-    tuff_tensor *square = tuff_square(x);
-    tuff_tensor *density = tuff_scale(tuff_exp(tuff_scale(square, -0.5f, 0)), 0.3989422804f, 0);
-    return tuff_mul(tuff_scale(square, -1, 2), density);
+/* PyTorch's own cases, which differ from pow's at 0 and infinity. */
+static tuff_tensor *power(tuff_tensor *x, float exponent) {
+    if (exponent == 0) return tuff_scale(keep_if(greater_than(x, INFINITY), x), 0, 1);
+    if (exponent == 1) return x;
+    if (exponent == 2) return tuff_square(x);
+    if (exponent == 3) return tuff_mul(tuff_square(x), x);
+    if (exponent == 0.5f) return tuff_sqrt(x);
+    if (exponent == -0.5f) return tuff_rsqrt(x);
+    if (exponent == -1) return tuff_reciprocal(x);
+    if (exponent == -2) return tuff_reciprocal(tuff_square(x));
+    return apply_unary(&operator_pow_number, x, &(attribute_value){ .f = exponent });
 }
-
-static tuff_tensor *gelu_tanh_curvature(tuff_tensor *x) {
-    const float k = 0.7978845608f, c = 0.044715f; /* t = tanh(u), u = k (x + c x^3), y = x (1 + t) / 2 */
-    tuff_tensor *square = tuff_square(x);
-    tuff_tensor *t = tuff_tanh(tuff_mul(x, tuff_scale(square, k * c, k)));
-    tuff_tensor *du = tuff_scale(square, 3 * k * c, k), *ddu = tuff_scale(x, 6 * k * c, 0);
-    tuff_tensor *bend = tuff_sub(ddu, tuff_scale(tuff_mul(t, tuff_square(du)), 2, 0));
-    tuff_tensor *sum = tuff_add(du, tuff_scale(tuff_mul(x, bend), 0.5f, 0));
-    return tuff_mul(tuff_scale(tuff_square(t), -1, 1), sum);
-}
-
-static tuff_tensor *silu_curvature(tuff_tensor *x) { /* s (1 - s) (2 + x (1 - 2 s)) */
-    tuff_tensor *s = tuff_sigmoid(x);
-    tuff_tensor *slope = tuff_mul(s, tuff_scale(s, -1, 1));
-    return tuff_mul(slope, tuff_scale(tuff_mul(x, tuff_scale(s, -2, 1)), 1, 2));
-}
-
-GRADIENT(gelu_slope, tuff_mul(g, gelu_curvature(x)))
-GRADIENT(gelu_tanh_slope, tuff_mul(g, gelu_tanh_curvature(x)))
-GRADIENT(silu_slope, tuff_mul(g, silu_curvature(x)))
-INTERNAL_1(gelu_slope, CHAIN_GELU_GRAD, "Phi(x) + x phi(x), the derivative of gelu")
-INTERNAL_1(gelu_tanh_slope, CHAIN_GELU_TANH_GRAD, "the derivative of gelu_tanh")
-INTERNAL_1(silu_slope, CHAIN_SILU_GRAD, "the derivative of silu")
-
-GRADIENT(gelu_erf, tuff_mul(g, apply_unary(&operator_gelu_slope, x, NULL)))
-GRADIENT(gelu_tanh, tuff_mul(g, apply_unary(&operator_gelu_tanh_slope, x, NULL)))
-GRADIENT(silu, tuff_mul(g, apply_unary(&operator_silu_slope, x, NULL)))
-INTERNAL_1(gelu_erf, CHAIN_GELU, "x Phi(x)")
-INTERNAL_1(gelu_tanh, CHAIN_GELU_TANH, "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2")
-ROW_1(silu, CHAIN_SILU, "x / (1 + e^-x)")
-
-static const attribute gelu_attributes[] = {
-    { .name = "approximate", .type = ATTRIBUTE_CHOICE, .choices = "none|tanh" }
-};
-
-static tuff_result infer_like_first(inference *inference) {
-    inference->shapes[0] = inference->node->inputs[0]->shape;
-    return TUFF_OK;
-}
-
-static tuff_result expand_gelu(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
-                               tuff_tensor **outputs) {
-    (void)training;
-    outputs[0] = apply_unary(node->attributes[0].i ? &operator_gelu_tanh : &operator_gelu_erf, inputs[0], NULL);
-    return graph->result;
-}
-
-static const operator operator_gelu = { .name = "gelu",
-                                        .formula =
-                                            "x Phi(x); with tanh x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
-                                        .inputs = { "input" },
-                                        .pytorch = "torch.nn.functional.gelu",
-                                        .attributes = gelu_attributes,
-                                        .attribute_count = 1,
-                                        .infer = infer_like_first,
-                                        .expand = expand_gelu };
+COMPOSITE(pow_scalar, power(x, (float)node->attributes[0].f))
+static const operator operator_pow_scalar = { .name = "pow_scalar",
+                                              .formula = "x^exponent",
+                                              .inputs = { "input" },
+                                              .pytorch = "torch.pow",
+                                              .limits = "the exponent is a number",
+                                              .attributes = exponent_attribute,
+                                              .attribute_count = 1,
+                                              .infer = infer_like_first,
+                                              .expand = expand_pow_scalar };
 
 /* ---- dropout ------------------------------------------------------------------------------------- */
 
@@ -381,27 +376,43 @@ tuff_tensor *tuff_sqrt(tuff_tensor *x) {
 tuff_tensor *tuff_rsqrt(tuff_tensor *x) {
     return apply_unary(&operator_rsqrt, x, NULL);
 }
-tuff_tensor *tuff_relu(tuff_tensor *x) {
-    return apply_unary(&operator_relu, x, NULL);
+tuff_tensor *tuff_floor(tuff_tensor *x) {
+    return apply_unary(&operator_floor, x, NULL);
+}
+tuff_tensor *tuff_expm1(tuff_tensor *x) {
+    return apply_unary(&operator_expm1, x, NULL);
+}
+tuff_tensor *tuff_log1p(tuff_tensor *x) {
+    return apply_unary(&operator_log1p, x, NULL);
+}
+tuff_tensor *tuff_reciprocal(tuff_tensor *x) {
+    return apply_unary(&operator_reciprocal, x, NULL);
+}
+tuff_tensor *tuff_sin(tuff_tensor *x) {
+    return apply_unary(&operator_sin, x, NULL);
+}
+tuff_tensor *tuff_cos(tuff_tensor *x) {
+    return apply_unary(&operator_cos, x, NULL);
+}
+tuff_tensor *tuff_erf(tuff_tensor *x) {
+    return apply_unary(&operator_erf, x, NULL);
+}
+tuff_tensor *tuff_maximum(tuff_tensor *a, tuff_tensor *b) {
+    return apply_binary(&operator_maximum, a, b, NULL);
+}
+tuff_tensor *tuff_minimum(tuff_tensor *a, tuff_tensor *b) {
+    return apply_binary(&operator_minimum, a, b, NULL);
+}
+tuff_tensor *tuff_pow(tuff_tensor *x, tuff_tensor *exponent) {
+    return apply_binary(&operator_pow, x, exponent, NULL);
+}
+tuff_tensor *tuff_pow_scalar(tuff_tensor *x, float exponent) {
+    return apply_unary(&operator_pow_scalar, x, &(attribute_value){ .f = exponent });
 }
 
-tuff_tensor *tuff_leaky_relu(tuff_tensor *x, float negative_slope) {
-    return apply_unary(&operator_leaky_relu, x, &(attribute_value){ .f = negative_slope });
-}
-
-tuff_tensor *tuff_sigmoid(tuff_tensor *x) {
-    return apply_unary(&operator_sigmoid, x, NULL);
-}
-tuff_tensor *tuff_tanh(tuff_tensor *x) {
-    return apply_unary(&operator_tanh, x, NULL);
-}
-
-tuff_tensor *tuff_gelu(tuff_tensor *x, const tuff_gelu_desc *desc) {
-    return apply_unary(&operator_gelu, x, &(attribute_value){ .i = desc && desc->approximate_tanh });
-}
-
-tuff_tensor *tuff_silu(tuff_tensor *x) {
-    return apply_unary(&operator_silu, x, NULL);
+tuff_tensor *tuff_clamp(tuff_tensor *x, float min, float max) {
+    return apply_unary(&operator_clamp, x,
+                       (attribute_value[]){ [CLAMP_MIN] = { .f = min }, [CLAMP_MAX] = { .f = max } });
 }
 
 tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
@@ -414,37 +425,12 @@ tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
 }
 
 static const operator* const rows[] = {
-    &operator_add,
-    &operator_sub,
-    &operator_mul,
-    &operator_div,
-    &operator_scale,
-    &operator_neg,
-    &operator_abs,
-    &operator_square,
-    &operator_exp,
-    &operator_log,
-    &operator_sqrt,
-    &operator_rsqrt,
-    &operator_relu,
-    &operator_leaky_relu,
-    &operator_sigmoid,
-    &operator_tanh,
-    &operator_gelu,
-    &operator_gelu_erf,
-    &operator_gelu_tanh,
-    &operator_silu,
-    &operator_dropout,
-    &operator_gelu_slope,
-    &operator_gelu_tanh_slope,
-    &operator_silu_slope,
-    &operator_dropout_mask,
-    &operator_erf,
-    &operator_sign,
-    &operator_greater_than,
-    &operator_equal_to,
-    &operator_is_zero,
-    &operator_keep_if,
-    &operator_select,
+    &operator_add,          &operator_sub,        &operator_mul,        &operator_div,          &operator_scale,
+    &operator_neg,          &operator_abs,        &operator_square,     &operator_exp,          &operator_log,
+    &operator_sqrt,         &operator_rsqrt,      &operator_dropout,    &operator_dropout_mask, &operator_erf,
+    &operator_sign,         &operator_floor,      &operator_expm1,      &operator_log1p,        &operator_reciprocal,
+    &operator_sin,          &operator_cos,        &operator_maximum,    &operator_minimum,      &operator_clamp,
+    &operator_pow,          &operator_pow_scalar, &operator_pow_number, &operator_share,        &operator_within,
+    &operator_greater_than, &operator_equal_to,   &operator_is_zero,    &operator_keep_if,      &operator_select,
 };
 const operator_family family_pointwise = { rows, sizeof rows / sizeof *rows };

@@ -10,8 +10,8 @@
 tuff_tensor *apply_unary(const operator* op, tuff_tensor *x, const attribute_value *attributes);
 tuff_tensor *apply_binary(const operator* op, tuff_tensor *a, tuff_tensor *b, const attribute_value *attributes);
 
-tuff_tensor *sign_of(tuff_tensor *x);                                           /* -1, 0, 1; no gradient */
 tuff_tensor *greater_than(tuff_tensor *x, float value);                         /* 1 or 0; no gradient */
+tuff_tensor *within(tuff_tensor *x, float low, float high);                     /* low <= x <= high, as that */
 tuff_tensor *equal_to(tuff_tensor *a, tuff_tensor *b);                          /* 1 or 0; no gradient */
 tuff_tensor *keep_if(tuff_tensor *condition, tuff_tensor *x);                   /* condition != 0 ? x : 0 */
 tuff_tensor *keep_unless(tuff_tensor *condition, tuff_tensor *x);               /* condition != 0 ? 0 : x */

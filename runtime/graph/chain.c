@@ -50,10 +50,17 @@ uint32_t chain_operand_count(uint32_t op) {
     case CHAIN_GT:
     case CHAIN_GE:
     case CHAIN_EQ:
-    case CHAIN_INT_EQ: return 2;
+    case CHAIN_INT_EQ:
+    case CHAIN_POW: return 2;
     case CHAIN_FMA:
     case CHAIN_SELECT:
-    case CHAIN_DROPOUT: return 3;
+    case CHAIN_DROPOUT:
+    case CHAIN_CLAMP:
+    case CHAIN_WITHIN:
+    case CHAIN_SHARE:
+    case CHAIN_SOFTPLUS:
+    case CHAIN_ELU:
+    case CHAIN_ELU_GRAD: return 3;
     default: return 1;
     }
 }

@@ -102,6 +102,44 @@ float chain_gelu(float a) { precise float y = 0.5 * a * tuff_erfc(a * -0.7071067
 float chain_gelu_tanh(float a) { precise float y = 0.5 * a * (1.0 + gelu_curve(a)); return y; }
 float chain_silu(float a) { precise float y = a * tuff_sigmoid(a); return y; }
 
+float chain_max(float a, float b) { return a > b || is_nan(a) ? a : b; }
+float chain_min(float a, float b) { return a < b || is_nan(a) ? a : b; }
+float chain_clamp(float a, float low, float high) { return chain_min(chain_max(a, low), high); }
+
+// By bits what is no number passes all of c.
+float chain_share(float a, float b, float c) {
+    precise float half_c = 0.5 * c;
+    return a < b ? 0.0 : a == b ? half_c : c;
+}
+
+// ln(1 + e^z) = max(z, 0) + ln(1 + e^-|z|): e^z may be too large.
+float chain_softplus(float x, float beta, float threshold) {
+    precise float z = x * beta;
+    precise float y = (chain_max(z, 0.0) + tuff_log1p(tuff_exp(-abs(z)))) / beta;
+    return z > threshold ? x : y;
+}
+
+float chain_elu(float a, float b, float c) {
+    precise float below = b * tuff_expm1(a);
+    precise float above = a * c;
+    return a > 0.0 ? above : below;
+}
+
+float chain_elu_slope(float a, float b, float c) {
+    precise float below = b * tuff_exp(a);
+    return a <= 0.0 ? below : c;
+}
+
+float chain_hardswish(float a) {
+    precise float y = a * chain_clamp(a + 3.0, 0.0, 6.0) / 6.0;
+    return y;
+}
+
+float chain_hardswish_slope(float a) {
+    precise float middle = a / 3.0 + 0.5;
+    return a < -3.0 ? 0.0 : a <= 3.0 ? middle : 1.0;
+}
+
 #ifdef CHAIN_RANDOM
 float chain_dropout(uint element, float p, uint stream) {
     float u = philox_uniform(philox_word(element, stream, step_record.step, step_record.seed));
@@ -123,11 +161,11 @@ float chain_dropout(uint element, float p, uint stream) {
     case CHAIN_MUL: CHAIN_GIVES(chain_mul(a, b))                                                                       \
     case CHAIN_DIV: CHAIN_GIVES(chain_div(a, b))                                                                       \
     case CHAIN_FMA: CHAIN_GIVES(chain_fma(a, b, c))                                                                    \
-    case CHAIN_MAX: CHAIN_GIVES(a > b || is_nan(a) ? a : b)                                                            \
-    case CHAIN_MIN: CHAIN_GIVES(a < b || is_nan(a) ? a : b)                                                            \
+    case CHAIN_MAX: CHAIN_GIVES(chain_max(a, b))                                                                       \
+    case CHAIN_MIN: CHAIN_GIVES(chain_min(a, b))                                                                       \
     case CHAIN_NEG: CHAIN_GIVES(-a)                                                                                    \
     case CHAIN_ABS: CHAIN_GIVES(abs(a))                                                                                \
-    case CHAIN_SIGN: CHAIN_GIVES(a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : a)                                                   \
+    case CHAIN_SIGN: CHAIN_GIVES(a > 0.0 ? 1.0 : a < 0.0 ? -1.0 : 0.0)                                                 \
     case CHAIN_SQUARE: CHAIN_GIVES(chain_mul(a, a))                                                                    \
     case CHAIN_SQRT: CHAIN_GIVES(sqrt(a))                                                                              \
     case CHAIN_RSQRT: CHAIN_GIVES(chain_rsqrt(a))                                                                      \
@@ -152,6 +190,20 @@ float chain_dropout(uint element, float p, uint stream) {
     case CHAIN_INT_EQ: CHAIN_GIVES(a_bits == b_bits ? 1.0 : 0.0)                                                       \
     case CHAIN_INT_TO_FLOAT: CHAIN_GIVES(float(int(a_bits)))                                                           \
     case CHAIN_FLOAT_TO_INT: bits = uint(int(a)); break;                                                               \
+    case CHAIN_EXPM1: CHAIN_GIVES(tuff_expm1(a))                                                                       \
+    case CHAIN_LOG1P: CHAIN_GIVES(tuff_log1p(a))                                                                       \
+    case CHAIN_SIN: CHAIN_GIVES(tuff_sin(a))                                                                           \
+    case CHAIN_COS: CHAIN_GIVES(tuff_cos(a))                                                                           \
+    case CHAIN_FLOOR: CHAIN_GIVES(floor(a))                                                                            \
+    case CHAIN_POW: CHAIN_GIVES(tuff_pow(a, b))                                                                        \
+    case CHAIN_CLAMP: CHAIN_GIVES(chain_clamp(a, b, c))                                                                \
+    case CHAIN_WITHIN: CHAIN_GIVES(b <= a && a <= c ? 1.0 : 0.0)                                                       \
+    case CHAIN_SHARE: CHAIN_GIVES(chain_share(a, b, c))                                                                \
+    case CHAIN_SOFTPLUS: CHAIN_GIVES(chain_softplus(a, b, c))                                                          \
+    case CHAIN_ELU: CHAIN_GIVES(chain_elu(a, b, c))                                                                    \
+    case CHAIN_ELU_GRAD: CHAIN_GIVES(chain_elu_slope(a, b, c))                                                         \
+    case CHAIN_HARDSWISH: CHAIN_GIVES(chain_hardswish(a))                                                              \
+    case CHAIN_HARDSWISH_GRAD: CHAIN_GIVES(chain_hardswish_slope(a))                                                   \
     CHAIN_RANDOM_CASES
 
 #define CHAIN_OP(i) (chain_word_##i & 255u)

@@ -52,5 +52,19 @@
 #define CHAIN_FLOAT_TO_INT   34 /* truncates; int result */
 #define CHAIN_DROPOUT        35 /* a: element index (int), b: p, c: stream (int): 0 or 1 / (1 - p) */
 #define CHAIN_RECIPROCAL     36
+#define CHAIN_EXPM1          37
+#define CHAIN_LOG1P          38
+#define CHAIN_SIN            39
+#define CHAIN_COS            40
+#define CHAIN_FLOOR          41
+#define CHAIN_POW            42 /* a^b */
+#define CHAIN_CLAMP          43 /* a in [b, c] */
+#define CHAIN_WITHIN         44 /* b <= a && a <= c ? 1 : 0 */
+#define CHAIN_SHARE          45 /* of c, what a has in max(a, b): all, half in a tie, nothing */
+#define CHAIN_SOFTPLUS       46 /* a b > c ? a : ln(1 + e^(a b)) / b */
+#define CHAIN_ELU            47 /* a > 0 ? a c : b (e^a - 1) */
+#define CHAIN_ELU_GRAD       48 /* a > 0 ? c : b e^a */
+#define CHAIN_HARDSWISH      49 /* a clamp(a + 3, 0, 6) / 6 */
+#define CHAIN_HARDSWISH_GRAD 50
 
 #endif

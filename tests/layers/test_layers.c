@@ -13,6 +13,7 @@
 
 static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
+    &LAYERS_POINTWISE,
 };
 
 static tuff_device *device;

@@ -37,5 +37,6 @@ typedef struct layers_family {
     { tests, sizeof(tests) / sizeof *(tests) }
 
 extern const layers_family LAYERS_CONVOLUTION;
+extern const layers_family LAYERS_POINTWISE;
 
 #endif

@@ -92,6 +92,19 @@ static double reciprocal_sqrt(double x) {
     return 1 / sqrt(x);
 }
 
+static double softplus(double x) {
+    return fmax(x, 0) + log1p(exp(-fabs(x)));
+}
+static double logsigmoid(double x) {
+    return -softplus(-x);
+}
+static double mish(double x) {
+    return x * tanh(softplus(x));
+}
+static double elu(double x) {
+    return x > 0 ? x : expm1(x);
+}
+
 typedef struct trial {
     const char *row;
     double (*want)(double);
@@ -118,6 +131,20 @@ static const trial trials[] = {
     { "silu", silu, -80, 80, 4, 0x4934c875 },
     { "sqrt", sqrt, 1e-30f, 3.4e38f, 0.5, 0xbd8b1f82 },
     { "rsqrt", reciprocal_sqrt, 1e-30f, 3.4e38f, 1.5, 0x3a4b5624 },
+    { "expm1", expm1, -104, 89, 2, 0x5556f7d8 },
+    { "expm1", expm1, -2, 2, 2, 0x54ad47b9 },
+    { "expm1", expm1, 1e-30f, 1, 2, 0x9a877daf },
+    { "log1p", log1p, -0.99999994f, 3.4e38f, 2, 0xa19a2593 },
+    { "log1p", log1p, -0.5f, 2, 2, 0x4f622703 },
+    { "log1p", log1p, 1e-30f, 1, 2, 0x0ad86d95 },
+    { "sin", sin, -3.4e38f, 3.4e38f, 2, 0xfa2376f7 },
+    { "sin", sin, 0.5f, 100, 2, 0x4375992b },
+    { "cos", cos, -3.4e38f, 3.4e38f, 2, 0x88563096 },
+    { "cos", cos, 0.5f, 100, 2, 0x9bff79b0 },
+    { "softplus", softplus, -80, 100, 3, 0x2b2bf872 },
+    { "logsigmoid", logsigmoid, -100, 80, 3, 0x51ece25a },
+    { "mish", mish, -80, 80, 5, 0xe01cefbf },
+    { "elu", elu, -20, 5, 2, 0x3731cf0c },
 };
 
 static void test_accuracy(void **state) {
@@ -150,6 +177,78 @@ static void test_accuracy(void **state) {
         if (rounds && hash != trial->bits) fail_msg("%s has other bits than elsewhere", trial->row);
     }
     free(x);
+    free(y);
+}
+
+/* Angles so near to a multiple of pi / 2 that a float's reduction loses all digits, and other large ones. */
+static void test_angles(void **state) {
+    (void)state;
+    static const float angles[] = {
+        0x1.921fb6p+0f, 0x1.921fb6p+1f, 0x1.d1c5d6p+5f,        0x1.47d0fep+34f, 0x1.7f4134p+91f, 0x1.fffffep+127,
+        0x1.6ac5b2p+2f, 0x1.2d97c8p+1f, 16367173.0f * 0x1p72f, 0x1.4626ep+60f,  0.785398185f,    0.785398245f,
+        -2.3561945f,    1e22f
+    };
+    enum { ANGLES = sizeof angles / sizeof *angles };
+    float y[ANGLES];
+    run("sin", angles, NULL, y, ANGLES);
+    for (int i = 0; i < ANGLES; i++)
+        if (!(fabs(y[i] - sin(angles[i])) <= 2 * unit_of(sin(angles[i]))))
+            fail_msg("sin(%.9g) is %.9g, should be %.9g", angles[i], y[i], sin(angles[i]));
+    run("cos", angles, NULL, y, ANGLES);
+    for (int i = 0; i < ANGLES; i++)
+        if (!(fabs(y[i] - cos(angles[i])) <= 2 * unit_of(cos(angles[i]))))
+            fail_msg("cos(%.9g) is %.9g, should be %.9g", angles[i], y[i], cos(angles[i]));
+}
+
+/* Powers, with exponents whose results spread over all of float's range, and C's rules at the ends. */
+static void test_powers(void **state) {
+    (void)state;
+    float *a = malloc(COUNT * sizeof *a), *b = malloc(COUNT * sizeof *b), *y = malloc(COUNT * sizeof *y);
+    uint32_t random = 1;
+    for (int i = 0; i < COUNT; i++) {
+        random = random * 1664525u + 1013904223u;
+        uint32_t exponent = i % 3 == 0 ? 126u + (random & 1u) : 1u + (random >> 3 & 255u) % 254u; /* a third: near 1 */
+        a[i] = from_bits((random >> 9) | exponent << 23);
+        random = random * 1664525u + 1013904223u;
+        double span = 126 * ((random >> 8) / 8388608.0 - 1); /* the result's exponent */
+        double log = log2(a[i]);
+        b[i] = (float)(fabs(log) < 1e-7 ? span : span / log);
+        if (i % 7 == 0) a[i] = -a[i], b[i] = rintf(b[i]);
+    }
+    run("pow", a, b, y, COUNT);
+    double worst = 0;
+    uint32_t hash = 2166136261u;
+    for (int i = 0; i < COUNT; i++) {
+        double want = pow(a[i], b[i]), error = fabs(y[i] - want) / unit_of(want);
+        if (fabs(want) < 1.1754944e-38) error = fabs(y[i]) <= 1.1754944e-38 ? 0 : INFINITY;
+        if (isinf((float)want)) error = y[i] == (float)want ? 0 : INFINITY;
+        if (!(error <= 1.5)) fail_msg("%.9g ^ %.9g is %.9g, should be %.9g: %.2f units", a[i], b[i], y[i], want, error);
+        if (error > worst) worst = error;
+        hash = (hash ^ to_bits(y[i] == 0 ? 0 : y[i])) * 16777619u;
+    }
+    print_message("pow: %.2f units; 0x%08x\n", worst, hash);
+    if (tuff_device_get_info(device)->type == TUFF_DEVICE_CPU && hash != 0xcbcad538u)
+        fail_msg("pow has other bits than elsewhere");
+
+    static const float ends[] = { 0,     -0.0f,  1,      -1, 0.5f,     -0.5f,    2,    -2,       3,         -3,
+                                  1e30f, -1e30f, 1e-30f, 7,  16777215, 16777216, 1.5f, INFINITY, -INFINITY, NAN };
+    enum { ENDS = sizeof ends / sizeof *ends };
+    for (int i = 0; i < ENDS * ENDS; i++) {
+        a[i] = ends[i / ENDS];
+        b[i] = ends[i % ENDS];
+    }
+    run("pow", a, b, y, ENDS * ENDS);
+    for (int i = 0; i < ENDS * ENDS; i++) {
+        double want = pow(a[i], b[i]);
+        float nearest = (float)want;
+        if (fabsf(nearest) < 1.1754944e-38f) nearest = 0;
+        bool same = isnan(want)                      ? isnan(y[i])
+                    : isinf(nearest) || nearest == 0 ? y[i] == nearest
+                                                     : fabs(y[i] - want) <= 2 * unit_of(want);
+        if (!same) fail_msg("%g ^ %g is %g, should be %g", a[i], b[i], y[i], want);
+    }
+    free(a);
+    free(b);
     free(y);
 }
 
@@ -190,12 +289,69 @@ static void test_edges(void **state) {
         { "abs", -INFINITY, INFINITY },
         { "sqrt", 0, 0 },
         { "sqrt", 4, 2 },
+        { "sign", NAN, 0 },
+        { "expm1", INFINITY, INFINITY },
+        { "expm1", -INFINITY, -1 },
+        { "expm1", NAN, NAN },
+        { "expm1", 1e-20f, 1e-20f },
+        { "log1p", INFINITY, INFINITY },
+        { "log1p", -1, -INFINITY },
+        { "log1p", -1.5f, NAN },
+        { "log1p", -INFINITY, NAN },
+        { "log1p", NAN, NAN },
+        { "log1p", -1e-20f, -1e-20f },
+        { "sin", INFINITY, NAN },
+        { "sin", NAN, NAN },
+        { "sin", -1e-20f, -1e-20f },
+        { "cos", -INFINITY, NAN },
+        { "cos", NAN, NAN },
+        { "cos", 0, 1 },
+        { "floor", -0.5f, -1 },
+        { "floor", -INFINITY, -INFINITY },
+        { "floor", NAN, NAN },
+        { "reciprocal", 0, INFINITY },
+        { "reciprocal", -INFINITY, 0 },
+        { "clamp", NAN, NAN },
+        { "relu6", NAN, NAN },
+        { "relu6", INFINITY, 6 },
+        { "hardswish", NAN, NAN },
+        { "hardswish", INFINITY, INFINITY },
+        { "hardswish", -3, 0 },
+        { "hardsigmoid", NAN, NAN },
+        { "hardsigmoid", -INFINITY, 0 },
+        { "hardsigmoid", INFINITY, 1 },
+        { "elu", NAN, NAN },
+        { "elu", -INFINITY, -1 },
+        { "elu", INFINITY, INFINITY },
+        { "selu", NAN, NAN },
+        { "softplus", NAN, NAN },
+        { "softplus", INFINITY, INFINITY },
+        { "softplus", -INFINITY, 0 },
+        { "logsigmoid", NAN, NAN },
+        { "logsigmoid", INFINITY, 0 },
+        { "logsigmoid", -INFINITY, -INFINITY },
+        { "mish", NAN, NAN },
+        { "mish", INFINITY, INFINITY },
     };
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
         float y;
         run(edges[i].row, &edges[i].x, NULL, &y, 1);
         bool same = isnan(edges[i].y) ? isnan(y) : y == edges[i].y;
         if (!same) fail_msg("%s(%g) is %g, should be %g", edges[i].row, edges[i].x, y, edges[i].y);
+    }
+}
+
+/* NaN wins, from either side. */
+static void test_extremes(void **state) {
+    (void)state;
+    static const float a[] = { NAN, 1, NAN, INFINITY, -INFINITY, 2 }, b[] = { 1, NAN, NAN, 1, -1, 2 };
+    float high[6], low[6];
+    run("maximum", a, b, high, 6);
+    run("minimum", a, b, low, 6);
+    for (int i = 0; i < 6; i++) {
+        bool none = isnan(a[i]) || isnan(b[i]);
+        if (none ? !isnan(high[i]) : high[i] != fmaxf(a[i], b[i])) fail_msg("max(%g, %g) is %g", a[i], b[i], high[i]);
+        if (none ? !isnan(low[i]) : low[i] != fminf(a[i], b[i])) fail_msg("min(%g, %g) is %g", a[i], b[i], low[i]);
     }
 }
 
@@ -236,9 +392,8 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accuracy),
-        cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_division),
+        cmocka_unit_test(test_accuracy), cmocka_unit_test(test_edges),  cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_angles),   cmocka_unit_test(test_powers), cmocka_unit_test(test_division),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

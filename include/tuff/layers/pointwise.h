@@ -15,6 +15,29 @@ TUFF_API tuff_tensor *tuff_mul(tuff_tensor *a, tuff_tensor *b);               /*
 TUFF_API tuff_tensor *tuff_div(tuff_tensor *a, tuff_tensor *b);               /* torch.div */
 TUFF_API tuff_tensor *tuff_scale(tuff_tensor *x, float factor, float offset); /* x * factor + offset */
 
+/* A tie shares the gradient half and half; NaN where either is one. */
+TUFF_API tuff_tensor *tuff_maximum(tuff_tensor *a, tuff_tensor *b); /* torch.maximum */
+TUFF_API tuff_tensor *tuff_minimum(tuff_tensor *a, tuff_tensor *b); /* torch.minimum */
+
+/* torch.pow with a tensor and with a number as exponent. Below zero the exponent must be an integer, else NaN; 0^0
+ * is 1.
+ */
+TUFF_API tuff_tensor *tuff_pow(tuff_tensor *x, tuff_tensor *exponent);
+TUFF_API tuff_tensor *tuff_pow_scalar(tuff_tensor *x, float exponent);
+
+/* torch.clamp: min(max(x, min), max); -INFINITY and INFINITY for PyTorch's None. NaN stays; the gradient passes where
+ * min <= x <= max. */
+TUFF_API tuff_tensor *tuff_clamp(tuff_tensor *x, float min, float max);
+
+TUFF_API tuff_tensor *tuff_sign(tuff_tensor *x);       /* torch.sign; no gradient */
+TUFF_API tuff_tensor *tuff_floor(tuff_tensor *x);      /* torch.floor; no gradient */
+TUFF_API tuff_tensor *tuff_expm1(tuff_tensor *x);      /* torch.expm1 */
+TUFF_API tuff_tensor *tuff_log1p(tuff_tensor *x);      /* torch.log1p */
+TUFF_API tuff_tensor *tuff_reciprocal(tuff_tensor *x); /* torch.reciprocal */
+TUFF_API tuff_tensor *tuff_sin(tuff_tensor *x);        /* torch.sin, for angles of any size */
+TUFF_API tuff_tensor *tuff_cos(tuff_tensor *x);        /* torch.cos, for angles of any size */
+TUFF_API tuff_tensor *tuff_erf(tuff_tensor *x);        /* torch.erf */
+
 TUFF_API tuff_tensor *tuff_neg(tuff_tensor *x);    /* torch.neg */
 TUFF_API tuff_tensor *tuff_abs(tuff_tensor *x);    /* torch.abs; gradient 0 at 0 */
 TUFF_API tuff_tensor *tuff_square(tuff_tensor *x); /* torch.square */
@@ -34,6 +57,17 @@ typedef struct tuff_gelu_desc {
 } tuff_gelu_desc;
 TUFF_API tuff_tensor *tuff_gelu(tuff_tensor *x, const tuff_gelu_desc *desc); /* torch.nn.functional.gelu */
 TUFF_API tuff_tensor *tuff_silu(tuff_tensor *x);                             /* torch.nn.functional.silu */
+
+TUFF_API tuff_tensor *tuff_relu6(tuff_tensor *x); /* torch.nn.functional.relu6; gradient 0 at 0 and 6 */
+/* torch.nn.functional.elu; PyTorch's default alpha is 1 */
+TUFF_API tuff_tensor *tuff_elu(tuff_tensor *x, float alpha);
+TUFF_API tuff_tensor *tuff_selu(tuff_tensor *x); /* torch.nn.functional.selu */
+/* torch.nn.functional.softplus: x itself where beta x > threshold; PyTorch's defaults are 1 and 20 */
+TUFF_API tuff_tensor *tuff_softplus(tuff_tensor *x, float beta, float threshold);
+TUFF_API tuff_tensor *tuff_mish(tuff_tensor *x);        /* torch.nn.functional.mish */
+TUFF_API tuff_tensor *tuff_hardswish(tuff_tensor *x);   /* torch.nn.functional.hardswish */
+TUFF_API tuff_tensor *tuff_hardsigmoid(tuff_tensor *x); /* torch.nn.functional.hardsigmoid; gradient 0 at -3 and 3 */
+TUFF_API tuff_tensor *tuff_logsigmoid(tuff_tensor *x);  /* torch.nn.functional.logsigmoid */
 
 /* torch.nn.functional.dropout. Each element is zero with probability p in [0, 1), else divided by
  * 1 - p; passes through in a program that evaluates. Philox4x32-10 by (seed, step, hash of the name,
