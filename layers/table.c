@@ -5,9 +5,9 @@ enum { MAX_ROWS = 400 };
 
 const operator* const * operator_table(uint32_t *count) {
     static const operator_family *const families[] = {
-        &family_pointwise,     &family_activation, &family_shape,       &family_reduction,
-        &family_linear,        &family_matmul,     &family_convolution, &family_pooling,
-        &family_normalisation, &family_lookup,     &family_losses,      &family_state,
+#define FAMILY(name) &family_##name,
+#include "layers/families.def"
+#undef FAMILY
     };
     /* filled again with the same pointers by whoever asks: no lock is needed to read what never differs */
     static const operator* rows[MAX_ROWS];
