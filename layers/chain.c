@@ -62,8 +62,8 @@ uint32_t loops_mode(const loops *loops, uint32_t tensor) {
     return linear ? MODE_LINEAR : single ? MODE_SINGLE : MODE_STRIDED;
 }
 
-/* For n < 2^31: n / d = (n * multiplier >> 32) >> shift (Granlund and Montgomery 1994). d > 1. */
-static void division(uint32_t d, uint32_t *multiplier, uint32_t *shift) {
+/* Granlund and Montgomery 1994. */
+void division(uint32_t d, uint32_t *multiplier, uint32_t *shift) {
     uint32_t log = 1;
     while ((UINT64_C(1) << log) < d) log++;
     *multiplier = (uint32_t)((UINT64_C(1) << (31 + log)) / d + 1);

@@ -24,6 +24,9 @@ uint64_t loops_count(const loops *loops);
 /* The strides of a view for the axes of a shape that it broadcasts to. */
 void broadcast_strides(const view *view, const tuff_shape *shape, int64_t *strides);
 
+/* For n < 2^31: n / d = (n * multiplier >> 32) >> shift. d > 1. */
+void division(uint32_t d, uint32_t *multiplier, uint32_t *shift);
+
 /* Words of a record that describes one loop of a nest: size, the multiplier and the shift that divide by it, strides.
  */
 enum { LOOP_WORDS = 3 + LOOP_TENSORS };

@@ -87,7 +87,7 @@ static tuff_result gradient_select(const node *node, tuff_tensor *const *grad_ou
     return TUFF_OK;
 }
 
-static const operator operator_select = { .name = "select",
+static const operator operator_select = { .name = "choose",
                                           .flags = OPERATOR_INTERNAL,
                                           .formula = "condition != 0 ? a : b",
                                           .inputs = { "condition", "input", "other" },

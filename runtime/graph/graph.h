@@ -12,7 +12,7 @@ typedef struct operator operator;       /* a row of the table: runtime/graph/ope
 typedef struct state_entry state_entry; /* runtime/model/model.h */
 typedef struct node node;
 
-enum { MAX_ATTRIBUTES = 12, MAX_INPUTS = 24, MAX_OUTPUTS = 8, MAX_LIST = 16 };
+enum { MAX_ATTRIBUTES = 12, MAX_INPUTS = 24, MAX_OUTPUTS = 16, MAX_LIST = 16 };
 
 typedef enum tensor_kind {
     TENSOR_NODE = 0, /* a node's output */

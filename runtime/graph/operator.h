@@ -71,6 +71,7 @@ enum {
     OPERATOR_BROADCAST = 4, /* the output is the input, broadcast as NumPy does: chains look through it */
     OPERATOR_INTERNAL = 8,  /* made by gradients and expansions alone: not for users to name */
     OPERATOR_TRAINING = 16, /* does something else in a program that trains than in one that evaluates */
+    OPERATOR_FOLLOWS = 32,  /* the result lies channels-last where an input does; its kernels write either order */
 };
 
 /* Types that an input may have, as bits; 0: float32. */

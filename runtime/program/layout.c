@@ -130,6 +130,14 @@ static void follow_inputs(laying *l, const node *node, view *output) {
     if (best) memcpy(output->strides, best->strides, sizeof output->strides);
 }
 
+static bool is_channels_last(laying *l, const node *node) {
+    for (uint32_t i = 0; i < node->input_count; i++)
+        if (node_reads(node, i) && view_is_channels_last(&place_of(l, node->inputs[i])->view)
+            && !view_is_row_major(&place_of(l, node->inputs[i])->view))
+            return true;
+    return false;
+}
+
 static tuff_result lay_node(laying *l, const node *old) {
     tuff_graph *graph = l->out->graph;
     graph->in_backward = old->backward;
@@ -197,11 +205,12 @@ static tuff_result lay_node(laying *l, const node *old) {
     }
     for (uint32_t i = 0; i < node->output_count; i++) {
         place *output = place_of(l, node->outputs[i]);
-        bool follows = node->op == &operator_chain;
-        if (follows)
+        layout wanted = node->op->output_layout;
+        if (node->op->flags & OPERATOR_FOLLOWS && is_channels_last(l, node)) wanted = LAYOUT_CHANNELS_LAST;
+        if (node->op == &operator_chain)
             follow_inputs(l, node, &output->view);
         else
-            strides_for(&output->view.shape, node->op->output_layout, output->view.strides);
+            strides_for(&output->view.shape, wanted, output->view.strides);
         /* straight into the flat block, where the kernel leaves it in the parameter's own order */
         const wish *wish = &l->wanted[old->outputs[i]->id];
         bool free_strides = node->op->output_layout == LAYOUT_ANY;

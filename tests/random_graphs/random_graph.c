@@ -128,7 +128,7 @@ static int random_shape_change(recipe *r, dice *d, int x) {
     const tuff_shape *s = &value_of(r, x)->shape;
     if (draw(d, 2) && s->rank >= 2)
         return apply(r, "transpose", 1, &x, "dim0=%u dim1=-%u", draw(d, s->rank), 1 + draw(d, s->rank));
-    if (draw(d, 2) && s->rank >= 2) return unary(r, "flatten", x);
+    if (draw(d, 2) && s->rank >= 2) return apply(r, "flatten", 1, &x, "start_dim=1");
     return apply(r, "reshape", 1, &x, "shape=-1,%lld", (long long)(s->rank ? s->sizes[0] : 1));
 }
 

@@ -117,6 +117,10 @@ int recipe_loss(recipe *r, int step, uint32_t seed) {
     return recipe_apply(r, recipe_find("sum"), &product, 1, NULL, "loss");
 }
 
+static bool differentiable(const recipe_step *s) {
+    return s->op ? !s->op->detach : s->leaf != LEAF_BUFFER && s->fill != FILL_INDEX && s->fill != FILL_BOOL;
+}
+
 /* ---- operands as text ---- */
 
 /* One word: a shape, then ":" and a fill, of indices their bound behind it, then "!" if its gradient is not asked for.
@@ -179,7 +183,9 @@ bool recipe_case(recipe *r, const char *op_name, const char *words, const char *
         count++;
     }
     r->output = recipe_apply(r, op, inputs, count, &args, op_name);
-    r->loss = op->detach ? r->output : recipe_loss(r, r->output, recipe_hash(seed, 200));
+    bool moves_integers = true; /* nothing to differentiate: the result may be integers, too */
+    for (int i = 0; i < r->output; i++) moves_integers = moves_integers && !differentiable(&r->steps[i]);
+    r->loss = op->detach || moves_integers ? r->output : recipe_loss(r, r->output, recipe_hash(seed, 200));
     return true;
 }
 
@@ -203,10 +209,6 @@ void recipe_forward(recipe *r, double noise, uint32_t noise_seed) {
         s->value = s->op->forward(in, &s->args);
         disturb(s->value, noise, recipe_hash(noise_seed, (uint32_t)i));
     }
-}
-
-static bool differentiable(const recipe_step *s) {
-    return s->op ? !s->op->detach : s->leaf != LEAF_BUFFER && s->fill != FILL_INDEX && s->fill != FILL_BOOL;
 }
 
 /* A gradient by central differences of the forward pass: for element i of an operand, the sum over the result's
