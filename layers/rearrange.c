@@ -188,7 +188,7 @@ static tuff_result lower_rearrange(lowering *lowering, const node *node) {
                .value = bits_of(a[VALUE].f, node->inputs[0]->type),
                .label = node->label };
     w.rank = w.x.shape.rank;
-    w.row = w.rank - 2;
+    w.row = w.kind == REARRANGE_EQUALS ? NOWHERE : w.rank - 2;
     w.column = w.rank - 1;
     w.diagonal = (int32_t)(a[DIAGONAL].i < INT32_MIN ? INT32_MIN : smaller(a[DIAGONAL].i, INT32_MAX));
     for (uint32_t i = 0; i < w.rank; i++)

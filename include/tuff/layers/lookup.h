@@ -20,6 +20,10 @@ TUFF_API tuff_tensor *tuff_embedding(tuff_tensor *index, const tuff_embedding_de
 /* The same with a given float table (count, features). torch.nn.functional.embedding. */
 TUFF_API tuff_tensor *tuff_embedding_lookup(tuff_tensor *index, tuff_tensor *table);
 
+/* torch.nn.functional.one_hot, as float32 (PyTorch's is int64): int32 (...) to (..., num_classes). Zeros for an index out
+ * of range. No gradient. */
+TUFF_API tuff_tensor *tuff_one_hot(tuff_tensor *index, int64_t num_classes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -69,6 +69,19 @@ typedef struct tuff_pad_desc {
 /* torch.nn.functional.pad; any axes, in every mode. */
 TUFF_API tuff_tensor *tuff_pad(tuff_tensor *x, const tuff_pad_desc *desc);
 
+/* torch.flip: backwards along the axes named. */
+TUFF_API tuff_tensor *tuff_flip(tuff_tensor *x, const int32_t *dims, uint32_t count);
+/* torch.roll: moved on by shifts[i] along dims[i], what leaves at the end coming in at the start; dims NULL: x as one
+ * axis, by shifts[0]. */
+TUFF_API tuff_tensor *tuff_roll(tuff_tensor *x, const int64_t *shifts, const int32_t *dims, uint32_t count);
+/* torch.Tensor.repeat: one count for each axis, and for new ones in front. */
+TUFF_API tuff_tensor *tuff_repeat(tuff_tensor *x, const int64_t *repeats, uint32_t count);
+/* torch.tile: the same, with 1 for axes in front that are not named. */
+TUFF_API tuff_tensor *tuff_tile(tuff_tensor *x, const int64_t *dims, uint32_t count);
+/* torch.tril, torch.triu: x where column - row is at most, at least `diagonal` in the last two axes, 0 elsewhere. */
+TUFF_API tuff_tensor *tuff_tril(tuff_tensor *x, int64_t diagonal);
+TUFF_API tuff_tensor *tuff_triu(tuff_tensor *x, int64_t diagonal);
+
 #ifdef __cplusplus
 }
 #endif

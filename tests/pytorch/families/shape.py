@@ -14,6 +14,12 @@ OPERATORS = {
     "split": lambda t, a: torch.split(t[0], a["split_size_or_sections"], a.get("dim", 0)),
     "concat": lambda t, a: torch.cat(t, **a),
     "stack": lambda t, a: torch.stack(t, **a),
+    "flip": lambda t, a: t[0].flip((a["dims"],) if isinstance(a["dims"], int) else a["dims"]),
+    "roll": lambda t, a: torch.roll(t[0], **a),
+    "repeat": lambda t, a: t[0].repeat(a["repeats"]),
+    "tile": lambda t, a: torch.tile(t[0], (a["dims"],) if isinstance(a["dims"], int) else a["dims"]),
+    "tril": lambda t, a: t[0].tril(**a),
+    "triu": lambda t, a: t[0].triu(**a),
     "pad": lambda t, a: F.pad(t[0], **a),
     "transpose": lambda t, a: t[0].transpose(a["dim0"], a["dim1"]),
 }

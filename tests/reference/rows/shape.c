@@ -189,6 +189,82 @@ FORWARD(pad_forward) {
     return y;
 }
 
+FORWARD(flip_forward) {
+    uint32_t axes = arg_axes(a, "dims", in[0]);
+    const tuff_shape *shape = &in[0]->shape;
+    ref *y = ref_new(*shape);
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t at[TUFF_MAX_RANK];
+        coordinates(shape, i, at);
+        for (uint32_t k = 0; k < shape->rank; k++)
+            if (axes >> k & 1) at[k] = shape->sizes[k] - 1 - at[k];
+        take(y, i, in[0], flat_index(shape, at));
+    }
+    return y;
+}
+
+/* (i - shift) modulo n */
+static int64_t before(int64_t i, int64_t shift, int64_t n) {
+    int64_t from = (i - shift) % n;
+    return from < 0 ? from + n : from;
+}
+FORWARD(roll_forward) {
+    int64_t shifts[TUFF_MAX_RANK], dims[TUFF_MAX_RANK], named = arg_list(a, "dims", dims, TUFF_MAX_RANK);
+    const tuff_shape *shape = &in[0]->shape;
+    ref *y = ref_new(*shape);
+    arg_list(a, "shifts", shifts, TUFF_MAX_RANK);
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t at[TUFF_MAX_RANK];
+        coordinates(shape, i, at);
+        for (int64_t k = 0; k < named; k++) {
+            int64_t axis = dims[k] < 0 ? dims[k] + shape->rank : dims[k];
+            at[axis] = before(at[axis], shifts[k], shape->sizes[axis]);
+        }
+        take(y, i, in[0], named ? flat_index(shape, at) : before(i, shifts[0], y->count));
+    }
+    return y;
+}
+
+static ref *repeat_ref(const ref *x, const int64_t *counts, int64_t given) {
+    uint32_t rank = given > x->shape.rank ? (uint32_t)given : x->shape.rank, missing = rank - x->shape.rank;
+    tuff_shape shape = { .rank = rank };
+    for (uint32_t k = 0; k < rank; k++)
+        shape.sizes[k] =
+            (k < missing ? 1 : x->shape.sizes[k - missing]) * (k < rank - given ? 1 : counts[k - (rank - given)]);
+    ref *y = ref_new(shape);
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t at[TUFF_MAX_RANK];
+        coordinates(&shape, i, at);
+        for (uint32_t k = missing; k < rank; k++) at[k - missing] = at[k] % x->shape.sizes[k - missing];
+        take(y, i, x, flat_index(&x->shape, at));
+    }
+    return y;
+}
+FORWARD(repeat_forward) {
+    int64_t counts[TUFF_MAX_RANK], given = arg_list(a, "repeats", counts, TUFF_MAX_RANK);
+    return repeat_ref(in[0], counts, given);
+}
+FORWARD(tile_forward) {
+    int64_t counts[TUFF_MAX_RANK], given = arg_list(a, "dims", counts, TUFF_MAX_RANK);
+    return repeat_ref(in[0], counts, given);
+}
+
+static ref *triangle(const ref *x, int64_t diagonal, int64_t sign) {
+    ref *y = ref_new(x->shape);
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t at[TUFF_MAX_RANK];
+        coordinates(&x->shape, i, at);
+        if (sign * (at[x->shape.rank - 1] - at[x->shape.rank - 2] - diagonal) <= 0) take(y, i, x, i);
+    }
+    return y;
+}
+FORWARD(tril_forward) {
+    return triangle(in[0], arg_int(a, "diagonal", 0), 1);
+}
+FORWARD(triu_forward) {
+    return triangle(in[0], arg_int(a, "diagonal", 0), -1);
+}
+
 static const recipe_operator rows[] = {
     ROW(reshape, "shape"),
     { "flatten", "shape", flatten_forward, reshape_gradient, NULL, false },
@@ -203,5 +279,11 @@ static const recipe_operator rows[] = {
     NUMERIC(concat, "shape"),
     NUMERIC(stack, "shape"),
     NUMERIC(pad, "shape"),
+    NUMERIC(flip, "shape"),
+    NUMERIC(roll, "shape"),
+    NUMERIC(repeat, "shape"),
+    NUMERIC(tile, "shape"),
+    NUMERIC(tril, "shape"),
+    NUMERIC(triu, "shape"),
 };
 const recipe_family ROWS_SHAPE = { rows, sizeof rows / sizeof *rows };
