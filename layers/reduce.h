@@ -4,7 +4,8 @@
 
 #include "layers/chain.h"
 
-typedef enum reduce_kind { REDUCE_SUM = 0, REDUCE_MAXIMUM } reduce_kind; /* shared with the shader */
+/* Shared with the shader. */
+typedef enum reduce_kind { REDUCE_SUM = 0, REDUCE_MAXIMUM, REDUCE_MINIMUM, REDUCE_PRODUCT } reduce_kind;
 
 /* out = scale * reduction of chain(inputs) over the axes of `shape` in mask `reduced`. The inputs broadcast to shape;
  * out's strides are given for shape's axes, 0 for reduced ones. chain NULL: inputs[0] as it is. */

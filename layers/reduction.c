@@ -1,4 +1,9 @@
-/* Reductions over axes: sum, mean, max; and what gradients of broadcasting need. */
+/* Reductions over axes by one kernel: sum, mean, largest, smallest, product; and what gradients of broadcasting need.
+ *
+ * A sum of any length is off by at most 2^-18 times the sum of the absolute terms and usually by less than a unit in
+ * the last place: the kernel adds in a tree and keeps what it rounds away (shaders/reduction/reduce.comp). */
+#include "layers/reduction.h"
+
 #include "layers/families.h"
 #include "layers/pointwise.h"
 #include "layers/reduce.h"
@@ -8,11 +13,14 @@
 
 /* ---- axes ---------------------------------------------------------------------------------------- */
 
-enum { AXES = 0, KEEPDIM, MEAN };
+enum { MEAN = KEEPDIM + 1 };
 static const attribute reduce_attributes[] = {
-    [AXES] = { .name = "dim", .type = ATTRIBUTE_INTS }, /* none: all */
-    [KEEPDIM] = { .name = "keepdim", .type = ATTRIBUTE_BOOL },
-    [MEAN] = { .name = "mean", .type = ATTRIBUTE_BOOL }, /* of expand_reduced alone */
+    [AXES] = AXES_ATTRIBUTE,
+    [KEEPDIM] = KEEPDIM_ATTRIBUTE,
+    [MEAN] = { .name = "mean", .type = ATTRIBUTE_BOOL }, /* of
+                                                            expand_reduced
+                                                            alone
+                                                          */
 };
 
 /* Bit i: axis i is reduced. Axes were checked by infer. */
@@ -58,9 +66,20 @@ static tuff_result check_axes(inference *inference, const tuff_tensor *x) {
     return TUFF_OK;
 }
 
-/* ---- sum, mean, max ------------------------------------------------------------------------------ */
+tuff_reduce_desc reduce_desc(const node *node, bool keepdim) {
+    const attribute_value *axes = &node->attributes[AXES];
+    tuff_reduce_desc desc = { .axis_count = (uint32_t)axes->i, .keepdim = keepdim };
+    for (int64_t i = 0; i < axes->i; i++) desc.axes[i] = (int32_t)axes->list[i];
+    return desc;
+}
 
-static tuff_result infer_reduce(inference *inference) {
+double reduced_elements(const node *node, const tuff_tensor *x) {
+    return (double)reduced_count(&x->shape, axis_mask(node, &x->shape));
+}
+
+/* ---- sum, mean, largest, smallest, product ------------------------------------------------------- */
+
+tuff_result infer_reduce(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
     TRY(check_axes(inference, x));
@@ -89,12 +108,15 @@ static tuff_result lower_sum(lowering *l, const node *node) {
 static tuff_result lower_mean(lowering *l, const node *node) {
     return lower_node(l, node, REDUCE_SUM, true);
 }
-static tuff_result lower_max(lowering *l, const node *node) {
+static tuff_result lower_amax(lowering *l, const node *node) {
     return lower_node(l, node, REDUCE_MAXIMUM, false);
 }
-
-/* A reduced tensor spread over the axes again. */
-static tuff_tensor *expand_reduced(const node *node, tuff_tensor *reduced, bool mean);
+static tuff_result lower_amin(lowering *l, const node *node) {
+    return lower_node(l, node, REDUCE_MINIMUM, false);
+}
+static tuff_result lower_prod(lowering *l, const node *node) {
+    return lower_node(l, node, REDUCE_PRODUCT, false);
+}
 
 static tuff_result gradient_sum(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                 tuff_tensor **grad_inputs) {
@@ -110,17 +132,19 @@ static tuff_result gradient_mean(const node *node, tuff_tensor *const *grad_outp
     return TUFF_OK;
 }
 
-static tuff_tensor *reduce_again(const operator* op, const node *node, tuff_tensor *x);
-
-/* Equal maxima share what arrives. */
-static tuff_result gradient_max(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                tuff_tensor **grad_inputs);
+static tuff_result gradient_amax(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs);
+static tuff_result gradient_amin(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs);
+static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs);
 
 #define REDUCE_ROW(row, text)                                                                                          \
     static const operator operator_##row = {                                                                           \
         .name = #row,                                                                                                  \
         .formula = text,                                                                                               \
         .inputs = { "input" },                                                                                         \
+        .pytorch = "torch." #row,                                                                                      \
         .attributes = reduce_attributes,                                                                               \
         .attribute_count = 2,                                                                                          \
         .flags = OPERATOR_PROLOGUE,                                                                                    \
@@ -130,19 +154,50 @@ static tuff_result gradient_max(const node *node, tuff_tensor *const *grad_outpu
     };
 REDUCE_ROW(sum, "sum of x over axes")
 REDUCE_ROW(mean, "mean of x over axes")
-REDUCE_ROW(max, "largest x over axes")
+REDUCE_ROW(amax, "largest x over axes; equal ones share the gradient")
+REDUCE_ROW(amin, "smallest x over axes; equal ones share the gradient")
+REDUCE_ROW(prod, "product of x over axes")
 
 static tuff_tensor *reduce_again(const operator* op, const node *node, tuff_tensor *x) {
     return apply_unary(op, x, node->attributes);
 }
 
-static tuff_result gradient_max(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                tuff_tensor **grad_inputs) {
-    (void)needs;
+/* Equal extremes share what arrives. */
+static tuff_result gradient_extreme(const node *node, tuff_tensor *const *grad_outputs, tuff_tensor **grad_inputs) {
     tuff_tensor *x = node->inputs[0], *y = node->outputs[0];
-    tuff_tensor *largest = equal_to(x, expand_reduced(node, y, false));
-    tuff_tensor *share = tuff_div(grad_outputs[0], reduce_again(&operator_sum, node, largest));
-    grad_inputs[0] = keep_if(largest, expand_reduced(node, share, false));
+    tuff_tensor *there = equal_to(x, expand_reduced(node, y, false));
+    tuff_tensor *share = tuff_div(grad_outputs[0], reduce_again(&operator_sum, node, there));
+    grad_inputs[0] = keep_if(there, expand_reduced(node, share, false));
+    return TUFF_OK;
+}
+
+static tuff_result gradient_amax(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs) {
+    (void)needs;
+    return gradient_extreme(node, grad_outputs, grad_inputs);
+}
+
+static tuff_result gradient_amin(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs) {
+    (void)needs;
+    return gradient_extreme(node, grad_outputs, grad_inputs);
+}
+
+/* The product of the other elements. With P the product of those that are not zero, it is P / x where no element is
+ * zero; where one is, it is P there and 0 elsewhere; where more are, 0. */
+static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs) {
+    (void)needs;
+    tuff_tensor *g = grad_outputs[0], *x = node->inputs[0];
+    if (!g) return TUFF_OK;
+    tuff_tensor *one = tuff_constant(g->graph, 1, (tuff_shape){ 0 });
+    tuff_tensor *zero = equal_to(x, tuff_constant(g->graph, 0, (tuff_shape){ 0 }));
+    tuff_tensor *safe = select_of(zero, one, x);
+    tuff_tensor *zeros = reduce_again(&operator_sum, node, zero);
+    tuff_tensor *product = tuff_mul(g, reduce_again(node->op, node, safe));
+    tuff_tensor *without = keep_unless(zeros, product), *with_one = keep_if(equal_to(zeros, one), product);
+    grad_inputs[0] =
+        select_of(zero, expand_reduced(node, with_one, false), tuff_div(expand_reduced(node, without, false), safe));
     return TUFF_OK;
 }
 
@@ -195,9 +250,44 @@ static const operator operator_expand_reduced = {
     .expand = expand_expand_reduced,
 };
 
-static tuff_tensor *expand_reduced(const node *node, tuff_tensor *reduced, bool mean) {
+tuff_tensor *expand_reduced(const node *node, tuff_tensor *reduced, bool mean) {
     attribute_value attributes[3] = { node->attributes[AXES], node->attributes[KEEPDIM], { .i = mean } };
     return apply_binary(&operator_expand_reduced, reduced, node->inputs[0], attributes);
+}
+
+/* ---- the first element along axes ---------------------------------------------------------------- */
+
+/* What sums and deviations are measured from where the mean would drown them: of the same size as the others, so that
+ * x - first is exact or nearly so. A view. Whatever is computed from the differences does not depend on it, so it needs
+ * no gradient. */
+static tuff_result infer_first(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *x = node->inputs[0];
+    TRY(check_axes(inference, x));
+    inference->shapes[0] = reduced_shape(&x->shape, axis_mask(node, &x->shape), true);
+    return TUFF_OK;
+}
+
+static bool look_first(const node *node, const view *input, view *output) {
+    (void)node;
+    output->offset = input->offset;
+    memcpy(output->strides, input->strides, sizeof output->strides);
+    return true;
+}
+
+static const operator operator_first = {
+    .name = "first",
+    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH,
+    .formula = "x at index 0 of the axes",
+    .inputs = { "input" },
+    .attributes = reduce_attributes,
+    .attribute_count = 2,
+    .infer = infer_first,
+    .look = look_first,
+};
+
+tuff_tensor *first_along(tuff_tensor *x, const tuff_reduce_desc *axes) {
+    return apply_reduce(&operator_first, x, axes, NULL);
 }
 
 /* ---- the converse of broadcasting ---------------------------------------------------------------- */
@@ -253,9 +343,10 @@ tuff_tensor *sum_to(tuff_tensor *x, tuff_tensor *like) {
 
 /* ---- the public functions ------------------------------------------------------------------------ */
 
-static tuff_tensor *apply_reduce(const operator* op, tuff_tensor *x, const tuff_reduce_desc *desc) {
+tuff_tensor *apply_reduce(const operator* op, tuff_tensor *x, const tuff_reduce_desc *desc,
+                          const attribute_value *third) {
     if (!x) return NULL;
-    attribute_value attributes[2] = { 0 };
+    attribute_value attributes[3] = { 0 };
     if (desc && desc->axis_count > TUFF_MAX_RANK) {
         graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "%s of '%s': %u axes; a tensor has at most %d", op->name, x->name,
                    desc->axis_count, TUFF_MAX_RANK);
@@ -264,21 +355,31 @@ static tuff_tensor *apply_reduce(const operator* op, tuff_tensor *x, const tuff_
     for (uint32_t i = 0; desc && i < desc->axis_count; i++) attributes[AXES].list[i] = desc->axes[i];
     attributes[AXES].i = desc ? desc->axis_count : 0;
     attributes[KEEPDIM].i = desc && desc->keepdim;
+    if (third) attributes[KEEPDIM + 1] = *third;
     return apply_unary(op, x, attributes);
 }
 
 tuff_tensor *tuff_sum(tuff_tensor *x, const tuff_reduce_desc *desc) {
-    return apply_reduce(&operator_sum, x, desc);
+    return apply_reduce(&operator_sum, x, desc, NULL);
 }
 tuff_tensor *tuff_mean(tuff_tensor *x, const tuff_reduce_desc *desc) {
-    return apply_reduce(&operator_mean, x, desc);
+    return apply_reduce(&operator_mean, x, desc, NULL);
 }
-tuff_tensor *tuff_max(tuff_tensor *x, const tuff_reduce_desc *desc) {
-    return apply_reduce(&operator_max, x, desc);
+tuff_tensor *tuff_amax(tuff_tensor *x, const tuff_reduce_desc *desc) {
+    return apply_reduce(&operator_amax, x, desc, NULL);
+}
+tuff_tensor *tuff_amin(tuff_tensor *x, const tuff_reduce_desc *desc) {
+    return apply_reduce(&operator_amin, x, desc, NULL);
+}
+tuff_tensor *tuff_prod(tuff_tensor *x, const tuff_reduce_desc *desc) {
+    return apply_reduce(&operator_prod, x, desc, NULL);
 }
 
-static const operator* const rows[] = { &operator_sum,        &operator_mean,
-                                        &operator_max,        &operator_expand_reduced,
-                                        &operator_sum_to,     &operator_softmax,
-                                        &operator_log_softmax };
+static const operator* const rows[] = {
+    &operator_sum,       &operator_mean,           &operator_amax,
+    &operator_amin,      &operator_prod,           &operator_var,
+    &operator_std,       &operator_var_backward,   &operator_norm,
+    &operator_logsumexp, &operator_expand_reduced, &operator_first,
+    &operator_sum_to,    &operator_softmax,        &operator_log_softmax,
+};
 const operator_family family_reduction = { rows, sizeof rows / sizeof *rows };

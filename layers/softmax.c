@@ -29,7 +29,7 @@ static tuff_result expand_softmax(tuff_graph *graph, const node *node, tuff_tens
                                   tuff_tensor **outputs) {
     (void)training;
     const tuff_reduce_desc axis = along_axis(node);
-    tuff_tensor *e = tuff_exp(tuff_sub(inputs[0], tuff_max(inputs[0], &axis)));
+    tuff_tensor *e = tuff_exp(tuff_sub(inputs[0], tuff_amax(inputs[0], &axis)));
     outputs[0] = tuff_div(e, tuff_sum(e, &axis));
     return graph->result;
 }
@@ -38,7 +38,7 @@ static tuff_result expand_log_softmax(tuff_graph *graph, const node *node, tuff_
                                       tuff_tensor **outputs) {
     (void)training;
     const tuff_reduce_desc axis = along_axis(node);
-    tuff_tensor *shifted = tuff_sub(inputs[0], tuff_max(inputs[0], &axis));
+    tuff_tensor *shifted = tuff_sub(inputs[0], tuff_amax(inputs[0], &axis));
     outputs[0] = tuff_sub(shifted, tuff_log(tuff_sum(tuff_exp(shifted), &axis)));
     return graph->result;
 }

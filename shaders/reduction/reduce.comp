@@ -1,6 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// y[o] = scale * sum over r of chain(x)[o, r], or the maximum of it, for o < outputs, r < terms.
+// y[o] = scale * sum over r of chain(x)[o, r] for o < outputs, r < terms; or its maximum, minimum or product.
 //
 // o and r count through nests of loops (kept and reduced axes) whose sizes and strides are in the record. Invocation
 // (o, p) takes the terms p, p + parts, p + 2 parts, ... of output o; with more than one part the results are partial,
@@ -8,11 +8,15 @@
 // together in memory. WIDTH 4: four neighbours at once, along the same axis. GROUP: a whole workgroup shares a part,
 // and adds up through shared memory.
 //
-// Sums are trees: blocks of 8, then blocks added with their rounding errors kept (Knuth's two-sum), then parts.
+// Sums are trees: blocks of 8, then blocks added with their rounding errors kept (Knuth's two-sum), then parts. With u
+// = 2^-24, a pass is off by at most 7u for a block, 1u for what is kept, 2u for the four of WIDTH 4 and 8u for a group's
+// tree, times the sum of the absolute terms, whatever their number; two passes and a sum in halves stay below 2^-18.
 layout(local_size_x_id = 0) in;
 
 #define SUM     0u
 #define MAXIMUM 1u
+#define MINIMUM 2u
+#define PRODUCT 3u
 
 layout(constant_id = 1) const uint INPUTS = 1;
 layout(constant_id = 2) const uint KIND = SUM;
@@ -94,6 +98,11 @@ void locate(Loop loop, bool last, inout uint e, inout uint at[TENSORS]) {
 
 float combine_one(float a, float b) {
     if (KIND == MAXIMUM) return a > b || is_nan(a) ? a : b;
+    if (KIND == MINIMUM) return a < b || is_nan(a) ? a : b;
+    if (KIND == PRODUCT) {
+        precise float product = a * b;
+        return product;
+    }
     precise float sum = a + b;
     return sum;
 }
@@ -167,11 +176,15 @@ void main() {
     if (reduced_loops > 0u) loop_0 = load_loop(reduced);
     if (!PLAIN) loop_1 = load_loop(reduced + LOOP_WORDS);
 
-    precise VALUE total = VALUE(KIND == MAXIMUM ? -TUFF_INFINITY : 0.0), lost = VALUE(0.0);
+    const float nothing = KIND == MAXIMUM   ? -TUFF_INFINITY
+                          : KIND == MINIMUM ? TUFF_INFINITY
+                          : KIND == PRODUCT ? 1.0
+                                            : 0.0;
+    precise VALUE total = VALUE(nothing), lost = VALUE(0.0);
     uint r = p * along_reduced;
     step *= along_reduced;
     while (r < terms) {
-        VALUE block = VALUE(KIND == MAXIMUM ? -TUFF_INFINITY : 0.0);
+        VALUE block = VALUE(nothing);
         uint stop = min(terms, r + 8u * step);
         for (; r < stop; r += step) {
             uint at[TENSORS] = base;
@@ -186,7 +199,7 @@ void main() {
             }
             block = combine(block, term(at));
         }
-        if (KIND == MAXIMUM) {
+        if (KIND != SUM) {
             total = combine(total, block);
         } else {
             precise VALUE sum = total + block;

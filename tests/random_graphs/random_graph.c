@@ -133,7 +133,7 @@ static int random_shape_change(recipe *r, dice *d, int x) {
 }
 
 static int random_reduction(recipe *r, dice *d, int x) {
-    static const char *const reductions[] = { "sum", "mean", "max" };
+    static const char *const reductions[] = { "sum", "mean", "amax" };
     uint32_t rank = value_of(r, x)->shape.rank, axis = draw(d, rank);
     if (draw(d, 3) == 0) return apply(r, draw(d, 2) ? "softmax" : "log_softmax", 1, &x, "dim=%u", axis);
     const char *op = reductions[draw(d, 3)];

@@ -71,11 +71,12 @@ ref *ref_reduce(ref_reduction kind, const ref *x, uint32_t axes, bool keepdim) {
         if (keepdim || (axes && !(axes >> i & 1))) shape.sizes[shape.rank++] = kept.sizes[i];
     ref *y = ref_new(shape);
     double n = (double)x->count / (double)y->count;
-    for (int64_t i = 0; kind == REF_MAX && i < y->count; i++) y->v[i] = -INFINITY;
+    bool extreme = kind == REF_MAX || kind == REF_MIN;
+    for (int64_t i = 0; extreme && i < y->count; i++) y->v[i] = kind == REF_MAX ? -INFINITY : INFINITY;
     for (int64_t i = 0; i < x->count; i++) {
         int64_t at = ref_offset(&kept, &x->shape, i);
-        if (kind == REF_MAX) {
-            y->v[at] = fmax(y->v[at], x->v[i]);
+        if (extreme) {
+            y->v[at] = kind == REF_MAX ? fmax(y->v[at], x->v[i]) : fmin(y->v[at], x->v[i]);
             y->abs[at] = fabs(y->v[at]);
         } else {
             double term = kind == REF_MEAN ? x->v[i] / n : x->v[i];
@@ -83,7 +84,7 @@ ref *ref_reduce(ref_reduction kind, const ref *x, uint32_t axes, bool keepdim) {
             y->abs[at] += fabs(term);
         }
     }
-    if (kind != REF_MAX) y->terms = n;
+    if (!extreme) y->terms = n;
     return y;
 }
 

@@ -72,7 +72,7 @@ ref *ref_transpose(const ref *x, int axis0, int axis1);
 void ref_transpose_grad(int axis0, int axis1, const ref *gy, ref *gx);
 
 /* ---- reductions: bit i of axes is axis i; 0 means all of them ---- */
-typedef enum ref_reduction { REF_SUM, REF_MEAN, REF_MAX } ref_reduction;
+typedef enum ref_reduction { REF_SUM, REF_MEAN, REF_MAX, REF_MIN } ref_reduction;
 ref *ref_reduce(ref_reduction kind, const ref *x, uint32_t axes, bool keepdim);
 void ref_reduce_grad(ref_reduction kind, const ref *x, uint32_t axes, const ref *y, const ref *gy, ref *gx);
 

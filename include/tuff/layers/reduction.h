@@ -15,9 +15,25 @@ typedef struct tuff_reduce_desc {
     bool keepdim;
 } tuff_reduce_desc;
 
+/* A sum of any length is off by at most 2^-18 of the sum of its absolute terms, usually by less than a unit in the last
+ * place. A NaN among the elements makes each of these results NaN. */
 TUFF_API tuff_tensor *tuff_sum(tuff_tensor *x, const tuff_reduce_desc *desc);  /* torch.sum */
 TUFF_API tuff_tensor *tuff_mean(tuff_tensor *x, const tuff_reduce_desc *desc); /* torch.mean */
-TUFF_API tuff_tensor *tuff_max(tuff_tensor *x, const tuff_reduce_desc *desc);  /* torch.amax; ties share the gradient */
+TUFF_API tuff_tensor *tuff_amax(tuff_tensor *x, const tuff_reduce_desc *desc); /* torch.amax; ties share the gradient */
+TUFF_API tuff_tensor *tuff_amin(tuff_tensor *x, const tuff_reduce_desc *desc); /* torch.amin; ties share the gradient */
+TUFF_API tuff_tensor *tuff_prod(tuff_tensor *x, const tuff_reduce_desc *desc); /* torch.prod, over any axes */
+
+/* torch.var, torch.std: the sum of the squared deviations from the mean over n - correction; PyTorch's default is 1,
+ * the unbiased one. As accurate where the mean is large as where it is 0. */
+TUFF_API tuff_tensor *tuff_var(tuff_tensor *x, float correction, const tuff_reduce_desc *desc);
+TUFF_API tuff_tensor *tuff_std(tuff_tensor *x, float correction, const tuff_reduce_desc *desc);
+
+/* torch.linalg.vector_norm: (sum |x|^p)^(1 / p), PyTorch's default is 2; INFINITY: max |x|, -INFINITY: min |x|, 0: how
+ * many are not 0. The gradient is 0 at 0. */
+TUFF_API tuff_tensor *tuff_norm(tuff_tensor *x, float p, const tuff_reduce_desc *desc);
+
+/* torch.logsumexp, without overflow; -inf where all elements are, with a gradient of 0. */
+TUFF_API tuff_tensor *tuff_logsumexp(tuff_tensor *x, const tuff_reduce_desc *desc);
 
 TUFF_API tuff_tensor *tuff_softmax(tuff_tensor *x, int32_t axis);     /* torch.softmax */
 TUFF_API tuff_tensor *tuff_log_softmax(tuff_tensor *x, int32_t axis); /* torch.log_softmax */

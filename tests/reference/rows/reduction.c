@@ -2,6 +2,7 @@
 #include "tests/reference/rows.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #define REDUCTION(name, KIND)                                                                                          \
     FORWARD(name##_forward) {                                                                                          \
@@ -12,21 +13,187 @@
     }
 REDUCTION(sum, REF_SUM)
 REDUCTION(mean, REF_MEAN)
-REDUCTION(max, REF_MAX)
+REDUCTION(amax, REF_MAX)
+REDUCTION(amin, REF_MIN)
 
-/* The smallest gap between a group's largest value and the next, by taking the largest ones away. */
-KINK(max_kink) {
+/* The smallest gap between a group's extreme and the next, by taking the extreme ones away. */
+static double extreme_kink(ref_reduction kind, ref *const *in, const recipe_args *a, const ref *y) {
     ref *rest = ref_copy(in[0]), *mark = ref_new(in[0]->shape), *one = ref_new(y->shape);
     for (int64_t i = 0; i < one->count; i++) one->v[i] = 1;
-    ref_reduce_grad(REF_MAX, in[0], arg_axes(a, "dim", in[0]), y, one, mark);
+    ref_reduce_grad(kind, in[0], arg_axes(a, "dim", in[0]), y, one, mark);
     for (int64_t i = 0; i < rest->count; i++)
-        if (mark->v[i] != 0) rest->v[i] = -INFINITY;
-    ref *second = ref_reduce(REF_MAX, rest, arg_axes(a, "dim", in[0]), arg_flag(a, "keepdim", false));
+        if (mark->v[i] != 0) rest->v[i] = kind == REF_MAX ? -INFINITY : INFINITY;
+    ref *second = ref_reduce(kind, rest, arg_axes(a, "dim", in[0]), arg_flag(a, "keepdim", false));
     double nearest = INFINITY;
-    for (int64_t i = 0; i < y->count; i++) nearest = fmin(nearest, y->v[i] - second->v[i]);
+    for (int64_t i = 0; i < y->count; i++) nearest = fmin(nearest, fabs(y->v[i] - second->v[i]));
     ref_free(rest), ref_free(mark), ref_free(one), ref_free(second);
     return nearest;
 }
+KINK(amax_kink) {
+    return extreme_kink(REF_MAX, in, a, y);
+}
+KINK(amin_kink) {
+    return extreme_kink(REF_MIN, in, a, y);
+}
+
+/* ---- what is computed from all values of a group ---- */
+
+/* The elements of x group by group, n of each; at[i] is where element i of x went. */
+typedef struct groups {
+    tuff_shape shape; /* of the result */
+    int64_t n, *at;
+    double *v;
+} groups;
+
+static groups groups_open(ref *const *in, const recipe_args *a) {
+    const ref *x = in[0];
+    uint32_t axes = arg_axes(a, "dim", x);
+    bool keepdim = arg_flag(a, "keepdim", false);
+    groups g = { .at = malloc((size_t)x->count * sizeof *g.at), .v = malloc((size_t)x->count * sizeof *g.v) };
+    tuff_shape kept = x->shape;
+    for (uint32_t i = 0; i < x->shape.rank; i++) {
+        bool reduced = !axes || axes >> i & 1;
+        if (reduced) kept.sizes[i] = 1;
+        if (!reduced || keepdim) g.shape.sizes[g.shape.rank++] = kept.sizes[i];
+    }
+    g.n = x->count / ref_count(&g.shape);
+    int64_t *filled = calloc((size_t)ref_count(&g.shape), sizeof *filled);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t group = ref_offset(&kept, &x->shape, i);
+        g.at[i] = group * g.n + filled[group]++;
+        g.v[g.at[i]] = x->v[i];
+    }
+    free(filled);
+    return g;
+}
+
+static void groups_close(groups *g) {
+    free(g->at);
+    free(g->v);
+}
+
+/* One element of the result from the n of its group, and its *abs. */
+typedef double group_function(const double *v, int64_t n, const recipe_args *a, double *abs);
+
+static ref *reduce_groups(ref *const *in, const recipe_args *a, group_function *f) {
+    groups g = groups_open(in, a);
+    ref *y = ref_new(g.shape);
+    for (int64_t i = 0; i < y->count; i++) y->v[i] = f(g.v + i * g.n, g.n, a, &y->abs[i]);
+    y->terms = (double)g.n;
+    groups_close(&g);
+    return y;
+}
+
+/* Element i of the gradient from its group, where it stands in that, the group's result and what arrives. */
+typedef double group_slope(const double *v, int64_t n, int64_t i, const recipe_args *a, double y, double *abs);
+
+static void reduce_groups_grad(ref *const *in, const recipe_args *a, const ref *y, const ref *gy, ref *gx,
+                               group_slope *f) {
+    groups g = groups_open(in, a);
+    for (int64_t i = 0; gx && i < gx->count; i++) {
+        double abs;
+        int64_t group = g.at[i] / g.n;
+        gx->v[i] += gy->v[group] * f(g.v + group * g.n, g.n, g.at[i] % g.n, a, y->v[group], &abs);
+        gx->abs[i] += fabs(gy->v[group]) * abs;
+    }
+    if (gx) gx->terms = fmax(gx->terms, (double)g.n);
+    groups_close(&g);
+}
+
+#define GROUPS(name)                                                                                                   \
+    FORWARD(name##_forward) {                                                                                          \
+        return reduce_groups(in, a, name##_of);                                                                        \
+    }
+#define GROUPS_GRADIENT(name)                                                                                          \
+    GRADIENT(name##_gradient) {                                                                                        \
+        reduce_groups_grad(in, a, y, gy, g[0], name##_slope);                                                          \
+    }
+
+static double prod_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
+    double product = 1;
+    (void)a;
+    for (int64_t i = 0; i < n; i++) product *= v[i];
+    *abs = fabs(product);
+    return product;
+}
+GROUPS(prod)
+
+/* Never below 0, as PyTorch's. */
+static double divisor_of(int64_t n, const recipe_args *a) {
+    return fmax(0, (double)n - arg_number(a, "correction", 1));
+}
+
+static double mean_of(const double *v, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += v[i];
+    return sum / (double)n;
+}
+
+/* The differences that the squares are taken of are rounded as numbers of the size of |v - v[0]|: that and no more,
+ * however large the mean. */
+static double var_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
+    double mean = mean_of(v, n), sum = 0, count = divisor_of(n, a);
+    *abs = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = v[i] - mean;
+        sum += d * d;
+        *abs += fabs(d) * (fabs(d) + fabs(v[0] - mean)) / count;
+    }
+    return sum / count;
+}
+static double var_slope(const double *v, int64_t n, int64_t i, const recipe_args *a, double y, double *abs) {
+    double mean = mean_of(v, n), count = divisor_of(n, a), d = v[i] - mean;
+    (void)y;
+    *abs = 2 * (fabs(d) + fabs(v[0] - mean)) / count;
+    return 2 * d / count;
+}
+GROUPS(var)
+GROUPS_GRADIENT(var)
+
+static double std_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
+    double y = sqrt(var_of(v, n, a, abs));
+    *abs = y > 0 ? *abs / y : 0;
+    return y;
+}
+static double std_slope(const double *v, int64_t n, int64_t i, const recipe_args *a, double y, double *abs) {
+    double slope = var_slope(v, n, i, a, y, abs);
+    *abs = y > 0 ? *abs / (2 * y) : 0;
+    return y > 0 ? slope / (2 * y) : 0;
+}
+GROUPS(std)
+GROUPS_GRADIENT(std)
+
+static double norm_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
+    double p = arg_number(a, "p", 2), sum = 0, largest = 0, smallest = INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        sum += p == 0 ? v[i] != 0 : pow(fabs(v[i]), p);
+        largest = fmax(largest, fabs(v[i]));
+        smallest = fmin(smallest, fabs(v[i]));
+    }
+    double y = p == 0 ? sum : isinf(p) ? p > 0 ? largest : smallest : pow(sum, 1 / p);
+    *abs = y;
+    return y;
+}
+GROUPS(norm)
+
+static double logsumexp_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
+    double m = -INFINITY, sum = 0, shift = 0;
+    (void)a;
+    for (int64_t i = 0; i < n; i++) m = fmax(m, v[i]);
+    for (int64_t i = 0; i < n; i++) sum += exp(v[i] - m), shift += exp(v[i] - m) * fabs(v[i] - m);
+    *abs = fabs(m) + fabs(log(sum)) + 1 + shift / sum; /* v - m is rounded before exp */
+    return m + log(sum);
+}
+static double logsumexp_slope(const double *v, int64_t n, int64_t i, const recipe_args *a, double y, double *abs) {
+    double share = exp(v[i] - y);
+    (void)n, (void)a;
+    *abs = share * (1 + fabs(v[i]) + fabs(y)); /* both are rounded before exp */
+    return share;
+}
+GROUPS(logsumexp)
+GROUPS_GRADIENT(logsumexp)
+
+/* ---- softmax ---- */
 
 FORWARD(softmax_forward) {
     return ref_softmax(in[0], arg_axis(a, "dim", -1, in[0]));
@@ -44,7 +211,16 @@ GRADIENT(log_softmax_gradient) {
 }
 
 static const recipe_operator rows[] = {
-    ROW(sum, "reduction"),     ROW(mean, "reduction"),        KINKED(max, "reduction", max_kink),
-    ROW(softmax, "reduction"), ROW(log_softmax, "reduction"),
+    ROW(sum, "reduction"),
+    ROW(mean, "reduction"),
+    KINKED(amax, "reduction", amax_kink),
+    KINKED(amin, "reduction", amin_kink),
+    NUMERIC(prod, "reduction"),
+    ROW(var, "reduction"),
+    ROW(std, "reduction"),
+    NUMERIC(norm, "reduction"),
+    ROW(logsumexp, "reduction"),
+    ROW(softmax, "reduction"),
+    ROW(log_softmax, "reduction"),
 };
 const recipe_family ROWS_REDUCTION = { rows, sizeof rows / sizeof *rows };
