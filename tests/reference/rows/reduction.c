@@ -174,7 +174,21 @@ static double norm_of(const double *v, int64_t n, const recipe_args *a, double *
     *abs = y;
     return y;
 }
+/* sign(x) (|x| / y)^(p - 1): a power's relative error is its logarithm's absolute one */
+static double norm_slope(const double *v, int64_t n, int64_t i, const recipe_args *a, double y, double *abs) {
+    double p = arg_number(a, "p", 2), ties = 0, slope = 0, ratio = fabs(v[i]) / y;
+    for (int64_t j = 0; j < n; j++) ties += fabs(v[j]) == y;
+    if (v[i] == 0 || p == 0)
+        slope = 0;
+    else if (isinf(p))
+        slope = fabs(v[i]) == y ? 1 / ties : 0;
+    else
+        slope = pow(ratio, p - 1);
+    *abs = slope * (1 + (slope > 0 && !isinf(p) ? fabs((p - 1) * log(ratio)) : 0));
+    return v[i] < 0 ? -slope : slope;
+}
 GROUPS(norm)
+GROUPS_GRADIENT(norm)
 
 static double logsumexp_of(const double *v, int64_t n, const recipe_args *a, double *abs) {
     double m = -INFINITY, sum = 0, shift = 0;
@@ -218,7 +232,7 @@ static const recipe_operator rows[] = {
     NUMERIC(prod, "reduction"),
     ROW(var, "reduction"),
     ROW(std, "reduction"),
-    NUMERIC(norm, "reduction"),
+    ROW(norm, "reduction"),
     ROW(logsumexp, "reduction"),
     ROW(softmax, "reduction"),
     ROW(log_softmax, "reduction"),
