@@ -5,17 +5,18 @@
  * All rows here are composites: means and chains that fuse. The variance is the mean of squared deviations from the
  * mean, in a pass of its own: the difference of two large means would lose it. The batch's statistics of the forward
  * pass, of the backward pass and of what is assigned to the running ones are the same nodes and become one. */
+#include "layers/normalisation.h"
+
 #include "layers/families.h"
 #include "layers/state.h"
 
 #include <stdio.h>
 
-enum { EPSILON = 0 };  /* of batch_norm and its backward row */
-enum { MOMENTUM = 0 }; /* of the running statistics */
+enum { EPSILON = 0 }; /* of batch_norm and its backward row */
 
 static const attribute norm_attributes[] = { [EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 } };
-static const attribute running_attributes[] = { [MOMENTUM] = {
-                                                    .name = "momentum", .type = ATTRIBUTE_FLOAT, .value.f = 0.1 } };
+const attribute running_attributes[1] = { [MOMENTUM] = {
+                                              .name = "momentum", .type = ATTRIBUTE_FLOAT, .value.f = 0.1 } };
 
 /* ---- statistics --------------------------------------------------------------------------------- */
 
@@ -31,15 +32,26 @@ static double batch_count(const tuff_tensor *x) {
     return (double)tuff_shape_count(&x->shape) / (double)x->shape.sizes[1];
 }
 
-/* (C) as (1, C, 1, ...), and back. */
-static tuff_tensor *as_channels(tuff_tensor *vector, const tuff_tensor *x) {
+tuff_tensor *as_channels(tuff_tensor *vector, const tuff_tensor *x) {
     tuff_shape shape = { .rank = x->shape.rank };
     for (uint32_t axis = 0; axis < shape.rank; axis++) shape.sizes[axis] = axis == 1 ? x->shape.sizes[1] : 1;
     return tuff_reshape(vector, shape);
 }
 
-static tuff_tensor *as_vector(tuff_tensor *channels, const tuff_tensor *x) {
+tuff_tensor *as_vector(tuff_tensor *channels, const tuff_tensor *x) {
     return tuff_reshape(channels, TUFF_SHAPE(x->shape.sizes[1]));
+}
+
+tuff_tensor *deviation_again(tuff_tensor *x, tuff_tensor *mean) {
+    return tuff_add(x, tuff_neg(mean));
+}
+
+tuff_tensor *variance_about(tuff_tensor *x, tuff_tensor *mean, const tuff_reduce_desc *axes) {
+    return tuff_mean(tuff_square(tuff_sub(x, mean)), axes);
+}
+
+tuff_tensor *inverse_deviation(tuff_tensor *variance, double epsilon) {
+    return tuff_rsqrt(tuff_scale(variance, 1.0f, (float)epsilon));
 }
 
 static tuff_tensor *mean_of(tuff_tensor *x) {
@@ -49,11 +61,7 @@ static tuff_tensor *mean_of(tuff_tensor *x) {
 
 static tuff_tensor *variance_of(tuff_tensor *x, tuff_tensor *mean) {
     tuff_reduce_desc axes = over_batch(x);
-    return tuff_mean(tuff_square(tuff_sub(x, mean)), &axes);
-}
-
-static tuff_tensor *inverse_deviation(tuff_tensor *variance, const node *node) {
-    return tuff_rsqrt(tuff_scale(variance, 1.0f, (float)node->attributes[EPSILON].f));
+    return variance_about(x, mean, &axes);
 }
 
 static tuff_result finish(tuff_graph *graph) {
@@ -62,7 +70,7 @@ static tuff_result finish(tuff_graph *graph) {
 
 /* ---- infer -------------------------------------------------------------------------------------- */
 
-static tuff_result check_channels(inference *inference, uint32_t x_index) {
+tuff_result check_channels(inference *inference, uint32_t x_index) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[x_index];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
@@ -82,8 +90,18 @@ static tuff_result check_channels(inference *inference, uint32_t x_index) {
     return TUFF_OK;
 }
 
+/* Both running statistics or neither. */
+static tuff_result check_running(inference *inference, uint32_t first) {
+    const node *node = inference->node;
+    char text[160];
+    if (!node->inputs[first] == !node->inputs[first + 1]) return TUFF_OK;
+    return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: running_mean and running_var must be given together",
+                      node_text(node, text));
+}
+
 static tuff_result infer_norm(inference *inference) {
     TRY(check_channels(inference, 0));
+    TRY(check_running(inference, 1));
     inference->shapes[0] = inference->node->inputs[0]->shape;
     return TUFF_OK;
 }
@@ -103,7 +121,7 @@ static tuff_result infer_running(inference *inference) {
     return TUFF_OK;
 }
 
-/* ---- batch_norm: x, running_mean, running_var, weight?, bias? ----------------------------------- */
+/* ---- batch_norm: x, running_mean?, running_var?, weight?, bias? --------------------------------- */
 
 static tuff_result check_batch(tuff_graph *graph, const node *node, const tuff_tensor *x) {
     char text[160], shape[SHAPE_TEXT];
@@ -116,7 +134,7 @@ static tuff_result check_batch(tuff_graph *graph, const node *node, const tuff_t
 static tuff_result expand_norm(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                tuff_tensor **outputs) {
     tuff_tensor *x = inputs[0], *mean, *variance;
-    if (training) {
+    if (training || !inputs[1]) {
         TRY(check_batch(graph, node, x));
         mean = mean_of(x);
         variance = variance_of(x, mean);
@@ -124,7 +142,7 @@ static tuff_result expand_norm(tuff_graph *graph, const node *node, tuff_tensor 
         mean = as_channels(inputs[1], x);
         variance = as_channels(inputs[2], x);
     }
-    tuff_tensor *factor = inverse_deviation(variance, node);
+    tuff_tensor *factor = inverse_deviation(variance, node->attributes[EPSILON].f);
     if (inputs[3]) factor = tuff_mul(factor, as_channels(inputs[3], x));
     tuff_tensor *y = tuff_mul(tuff_sub(x, mean), factor);
     if (inputs[4]) y = tuff_add(y, as_channels(inputs[4], x));
@@ -149,8 +167,9 @@ static tuff_result gradient_norm(const node *node, tuff_tensor *const *grad_outp
 static const operator batch_norm = {
     .name = "batch_norm",
     .flags = OPERATOR_TRAINING,
-    .formula = "y = (x - mean) / sqrt(var + eps) * weight + bias",
-    .inputs = { "input", "running_mean", "running_var", "weight?", "bias?" },
+    .formula =
+        "y = (x - mean) / sqrt(var + eps) * weight + bias; without running statistics the batch's, in evaluation too",
+    .inputs = { "input", "running_mean?", "running_var?", "weight?", "bias?" },
     .pytorch = "torch.nn.functional.batch_norm",
     .attributes = norm_attributes,
     .attribute_count = 1,
@@ -159,7 +178,7 @@ static const operator batch_norm = {
     .expand = expand_norm,
 };
 
-/* ---- its gradient: gradient, x, running_mean, running_var, weight? ------------------------------- */
+/* ---- its gradient: gradient, x, running_mean?, running_var?, weight? ----------------------------- */
 
 /* With n elements a channel, d = x - mean, r = 1 / sqrt(var + epsilon), h = d r:
  *   gbias = sum g, gweight = sum g h, gx = weight r (g - gbias / n - h gweight / n)
@@ -167,11 +186,11 @@ static const operator batch_norm = {
 static tuff_result expand_backward(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                    tuff_tensor **outputs) {
     tuff_tensor *g = inputs[0], *x = inputs[1];
+    training |= !inputs[2];
     tuff_tensor *mean = training ? mean_of(x) : as_channels(inputs[2], x);
     tuff_tensor *variance = training ? variance_of(x, mean) : as_channels(inputs[3], x);
-    tuff_tensor *r = inverse_deviation(variance, node);
-    /* written otherwise than in the forward pass, so that it is computed again from x and not kept from there */
-    tuff_tensor *h = tuff_mul(tuff_add(x, tuff_neg(mean)), r);
+    tuff_tensor *r = inverse_deviation(variance, node->attributes[EPSILON].f);
+    tuff_tensor *h = tuff_mul(deviation_again(x, mean), r);
     tuff_reduce_desc axes = over_batch(x);
     tuff_tensor *gbias = tuff_sum(g, &axes), *gweight = tuff_sum(tuff_mul(g, h), &axes);
     tuff_tensor *factor = inputs[4] ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = g;
@@ -189,7 +208,7 @@ static const operator batch_norm_backward = {
     .name = "batch_norm_backward",
     .flags = OPERATOR_INTERNAL,
     .formula = "the gradients of batch_norm with respect to x, weight and bias",
-    .inputs = { "grad_output", "input", "running_mean", "running_var", "weight?" },
+    .inputs = { "grad_output", "input", "running_mean?", "running_var?", "weight?" },
     .attributes = norm_attributes,
     .attribute_count = 1,
     .infer = infer_backward,
@@ -198,11 +217,13 @@ static const operator batch_norm_backward = {
 
 /* ---- what the running statistics become: x, running ---------------------------------------------- */
 
+tuff_tensor *blend(tuff_tensor *running, tuff_tensor *statistic, float momentum) {
+    return tuff_add(tuff_scale(running, 1 - momentum, 0), tuff_scale(statistic, momentum, 0));
+}
+
 static tuff_result expand_running(tuff_graph *graph, const node *node, tuff_tensor *const *inputs,
                                   tuff_tensor *statistic, tuff_tensor **outputs) {
-    float momentum = (float)node->attributes[MOMENTUM].f;
-    tuff_tensor *kept = tuff_scale(inputs[1], 1 - momentum, 0);
-    outputs[0] = tuff_add(kept, tuff_scale(as_vector(statistic, inputs[0]), momentum, 0));
+    outputs[0] = blend(inputs[1], as_vector(statistic, inputs[0]), (float)node->attributes[MOMENTUM].f);
     return finish(graph);
 }
 
@@ -223,7 +244,7 @@ static tuff_result expand_running_var(tuff_graph *graph, const node *node, tuff_
     return expand_running(graph, node, inputs, tuff_scale(variance, (float)(n / (n - 1)), 0), outputs);
 }
 
-static const operator batch_norm_running_mean = {
+const operator batch_norm_running_mean = {
     .name = "batch_norm_running_mean",
     .formula = "y = (1 - momentum) running + momentum mean(x)",
     .inputs = { "input", "running" },
@@ -247,8 +268,7 @@ static const operator batch_norm_running_var = {
 
 /* ---- the layer ---------------------------------------------------------------------------------- */
 
-/* Assigns to a running statistic; a layer used twice follows both batches, one after the other. */
-static void follow(tuff_graph *graph, const operator* op, tuff_tensor *x, tuff_tensor *running, float momentum) {
+void follow_statistic(tuff_graph *graph, const operator* op, tuff_tensor *x, tuff_tensor *running, float momentum) {
     assignment *earlier = NULL;
     for (uint32_t i = 0; i < graph->assignment_count; i++)
         if (graph->assignments[i].state == running) earlier = &graph->assignments[i];
@@ -289,9 +309,9 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
                    { "running_var", TUFF_STATE_BUFFER, 1 },
                    { "weight", TUFF_STATE_PARAMETER, 1 },
                    { "bias", TUFF_STATE_PARAMETER, 0 } };
-    uint32_t state_count = desc->no_affine ? 2 : 4, before = tuff_model_state_count(graph->model);
+    uint32_t before = tuff_model_state_count(graph->model);
     tuff_tensor *inputs[5] = { x };
-    for (uint32_t i = 0; i < state_count; i++) {
+    for (uint32_t i = desc->no_running ? 2 : 0; i < (desc->no_affine ? 2 : 4); i++) {
         const state_desc state = { .name = states[i].name,
                                    .shape = TUFF_SHAPE(x->shape.sizes[1]),
                                    .kind = states[i].kind,
@@ -299,13 +319,27 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
         if (!(inputs[1 + i] = layer_state(graph, desc->name, &state))) return layer_end(graph, before, NULL);
     }
     const attribute_value attributes[] = { [EPSILON] = { .f = epsilon } };
-    tuff_tensor *y = graph_apply(graph, &batch_norm, inputs, 1 + state_count, attributes, desc->name);
+    tuff_tensor *y = graph_apply(graph, &batch_norm, inputs, 5, attributes, desc->name);
     if (!y) return layer_end(graph, before, NULL);
-    follow(graph, &batch_norm_running_mean, x, inputs[1], momentum);
-    follow(graph, &batch_norm_running_var, x, inputs[2], momentum);
+    if (inputs[1]) follow_statistic(graph, &batch_norm_running_mean, x, inputs[1], momentum);
+    if (inputs[2]) follow_statistic(graph, &batch_norm_running_var, x, inputs[2], momentum);
     return layer_end(graph, before, y);
 }
 
-static const operator* const rows[] = { &batch_norm, &batch_norm_backward, &batch_norm_running_mean,
-                                        &batch_norm_running_var };
+static const operator* const rows[] = {
+    &batch_norm,
+    &batch_norm_backward,
+    &batch_norm_running_mean,
+    &batch_norm_running_var,
+    &operator_layer_norm,
+    &operator_layer_norm_backward,
+    &operator_rms_norm,
+    &operator_rms_norm_backward,
+    &operator_group_norm,
+    &operator_group_norm_backward,
+    &operator_instance_norm,
+    &operator_instance_norm_backward,
+    &operator_instance_norm_running_var,
+    &operator_normalize,
+};
 const operator_family family_normalisation = { rows, sizeof rows / sizeof *rows };

@@ -55,6 +55,8 @@ def fill(kind, shape, seed, count=0):
         v = np.ldexp(v, (h % np.uint64(33)).astype(np.int64) - 26)
     elif kind == "s":
         v = 8 + v
+    elif kind == "m":
+        v = 10000 + np.floor(v * 2048) / 1024
     elif kind == "u":
         v = (v + 1) / 2
     elif kind == "b":

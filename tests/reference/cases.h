@@ -8,7 +8,8 @@
  *
  * Operands are shapes in the order of the row's inputs, "-" a scalar, "_" one left out; behind a colon how they are
  * filled: p 0.25 to 2, n the same with either sign, i10 indices below 10, b 0 or 1, t ties, l large, w from 2^-26 to
- * 2^6, s shifted, u 0 to 1. "!" at the end: its gradient is not asked for. Attributes have PyTorch's names;
+ * 2^6, s shifted, m 10000 and a
+ * little, u 0 to 1. "!" at the end: its gradient is not asked for. Attributes have PyTorch's names;
  * training=true and take=1 (which result) may stand beside them. */
 #ifndef TUFF_TESTS_CASES_H
 #define TUFF_TESTS_CASES_H

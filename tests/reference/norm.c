@@ -77,7 +77,9 @@ void ref_batch_norm_grad(const ref *x, const ref *weight, const ref *mean, const
             double centred = (x->v[i] - s.mean) * r, centred_abs = (fabs(x->v[i]) + s.mean_abs) * r;
             gx->v[i] += w * r * (mean ? gy->v[i] : gy->v[i] - sum / s.n - centred * dot / s.n);
             gx->abs[i] +=
-                fabs(w) * r * (mean ? fabs(gy->v[i]) : fabs(gy->v[i]) + sum_abs / s.n + centred_abs * dot_abs / s.n);
+                fabs(w) * r
+                * (mean ? fabs(gy->v[i])
+                        : fabs(gy->v[i]) + (sum_abs + centred_abs * fabs(dot) + fabs(centred) * dot_abs) / s.n);
         }
         if (gweight) gweight->v[c] += dot, gweight->abs[c] += dot_abs, gweight->terms = s.n;
         if (gbias) gbias->v[c] += sum, gbias->abs[c] += sum_abs, gbias->terms = s.n;

@@ -45,6 +45,7 @@ static double fill_value(recipe_fill fill, uint32_t i, uint32_t seed, int64_t be
     case FILL_LARGE: return v * 60;
     case FILL_WIDE: return ldexp(v, (int)(recipe_hash(seed, i) % 33) - 26);
     case FILL_SHIFTED: return 8 + v;
+    case FILL_MEAN: return 10000 + floor(v * 2048) / 1024;
     case FILL_UNIT: return (v + 1) / 2;
     case FILL_BOOL: return (double)(recipe_hash(seed, i) & 1);
     }
@@ -143,7 +144,7 @@ bool recipe_operand(const char *word, tuff_shape *shape, recipe_fill *fill, int6
         }
     }
     if (*word == ':') {
-        if (!strchr("apnitlwsub", word[1])) return false;
+        if (!strchr("apnitlwsmub", word[1])) return false;
         *fill = (recipe_fill)word[1];
         word += 2;
         if (*fill == FILL_INDEX) *below = strtoll(word, (char **)&word, 10);

@@ -42,6 +42,7 @@ typedef enum recipe_fill {
     FILL_LARGE = 'l',    /* up to 60 */
     FILL_WIDE = 'w',     /* from 2^-26 to 2^6 */
     FILL_SHIFTED = 's',  /* 8 and a little */
+    FILL_MEAN = 'm',     /* 10000 and up to 2 about it: not distinct, and exact in float32 */
     FILL_UNIT = 'u',     /* 0 to 1 */
     FILL_BOOL = 'b',     /* 0 or 1 */
 } recipe_fill;

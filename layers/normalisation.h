@@ -1,0 +1,41 @@
+/* What layers/normalisation.c (over the batch) and layers/row_norms.c (within each example) share. */
+#ifndef TUFF_LAYERS_NORMALISATION_H
+#define TUFF_LAYERS_NORMALISATION_H
+
+#include "runtime/graph/operator.h"
+
+#include <tuff/layers.h>
+
+/* Input 0 or 1 has channels at axis 1, and what follows it is a vector of them or missing. */
+tuff_result check_channels(inference *inference, uint32_t x_index);
+
+/* (C) as (1, C, 1, ...), and back. */
+tuff_tensor *as_channels(tuff_tensor *vector, const tuff_tensor *x);
+tuff_tensor *as_vector(tuff_tensor *channels, const tuff_tensor *x);
+
+/* x - mean, as the backward pass writes it: otherwise than the forward pass, so that it is computed again from x and
+ * not kept from there. */
+tuff_tensor *deviation_again(tuff_tensor *x, tuff_tensor *mean);
+
+/* The mean of squared deviations from the mean: in a pass of its own, since the difference of two large means would
+ * lose it. */
+tuff_tensor *variance_about(tuff_tensor *x, tuff_tensor *mean, const tuff_reduce_desc *axes);
+tuff_tensor *inverse_deviation(tuff_tensor *variance, double epsilon);
+
+/* (1 - momentum) running + momentum statistic */
+tuff_tensor *blend(tuff_tensor *running, tuff_tensor *statistic, float momentum);
+
+/* Assigns to a running statistic what a row (input, running) with the attribute momentum makes of it; a layer used
+ * twice follows both batches, one after the other. */
+void follow_statistic(tuff_graph *graph, const operator* op, tuff_tensor *x, tuff_tensor *running, float momentum);
+
+enum { MOMENTUM = 0 };
+extern const attribute running_attributes[1];
+extern const operator batch_norm_running_mean;
+
+/* In row_norms.c. */
+extern const operator operator_layer_norm, operator_layer_norm_backward, operator_rms_norm, operator_rms_norm_backward,
+    operator_group_norm, operator_group_norm_backward, operator_instance_norm, operator_instance_norm_backward,
+    operator_instance_norm_running_var, operator_normalize;
+
+#endif
