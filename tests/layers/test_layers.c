@@ -14,6 +14,7 @@
 static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
     &LAYERS_POINTWISE,
+    &LAYERS_RECURRENT,
 };
 
 static tuff_device *device;

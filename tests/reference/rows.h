@@ -26,6 +26,6 @@ double kink_at_zero(ref *const *in, const recipe_args *a, const ref *y); /* of o
 int64_t loss_reduction(const recipe_args *a);
 
 extern const recipe_family ROWS_POINTWISE, ROWS_SHAPE, ROWS_REDUCTION, ROWS_PRODUCT, ROWS_CONVOLUTION, ROWS_POOLING,
-    ROWS_NORMALISATION, ROWS_LOOKUP, ROWS_LOSS;
+    ROWS_NORMALISATION, ROWS_RECURRENT, ROWS_LOOKUP, ROWS_LOSS;
 
 #endif

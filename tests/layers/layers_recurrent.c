@@ -1,0 +1,72 @@
+#include "test_layers.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void expect_shape(const tuff_tensor *x, tuff_shape shape) {
+    assert_non_null(x);
+    tuff_shape given = tuff_tensor_shape(x);
+    assert_int_equal(given.rank, shape.rank);
+    for (uint32_t i = 0; i < shape.rank; i++) assert_int_equal(given.sizes[i], shape.sizes[i]);
+}
+
+static void rnn(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(5, 3, 4)), *h_n;
+    tuff_tensor *y =
+        tuff_rnn(x, &(tuff_recurrent_desc){ .name = "rnn", .hidden_size = 6, .relu = true, .no_bias = true }, &h_n);
+    layers_expect(y, "rnn", "nonlinearity=relu bias=false");
+    expect_shape(y, TUFF_SHAPE(5, 3, 6));
+    expect_shape(h_n, TUFF_SHAPE(1, 3, 6));
+    layers_expect_state(c, "rnn.weight_ih_l0", TUFF_STATE_PARAMETER, TUFF_SHAPE(6, 4));
+    layers_expect_state(c, "rnn.weight_hh_l0", TUFF_STATE_PARAMETER, TUFF_SHAPE(6, 6));
+    layers_expect(tuff_rnn(x, &(tuff_recurrent_desc){ .name = "plain", .hidden_size = 2 }, NULL), "rnn", "");
+    tuff_rnn(x, &(tuff_recurrent_desc){ .name = "rnn2" }, &h_n);
+    assert_null(h_n);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "rnn2 hidden_size");
+    assert_null(tuff_rnn(NULL, NULL, &h_n));
+    tuff_rnn(layers_input(c, TUFF_SHAPE(5, 3, 4)), NULL, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_rnn name");
+}
+
+static void gru(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(3, 5, 4)), *hx = layers_input(c, TUFF_SHAPE(4, 3, 6)), *h_n;
+    const tuff_recurrent_desc desc = { .name = "gru",
+                                       .hidden_size = 6,
+                                       .num_layers = 2,
+                                       .bidirectional = true,
+                                       .batch_first = true,
+                                       .dropout = 0.5f,
+                                       .hx = hx };
+    tuff_tensor *y = tuff_gru(x, &desc, &h_n);
+    layers_expect(y, "gru", "bidirectional=true batch_first=true");
+    expect_shape(y, TUFF_SHAPE(3, 5, 12));
+    expect_shape(h_n, TUFF_SHAPE(4, 3, 6));
+    layers_expect_state(c, "gru.weight_ih_l0", TUFF_STATE_PARAMETER, TUFF_SHAPE(18, 4));
+    layers_expect_state(c, "gru.bias_hh_l0_reverse", TUFF_STATE_PARAMETER, TUFF_SHAPE(18));
+    layers_expect_state(c, "gru.weight_ih_l1_reverse", TUFF_STATE_PARAMETER, TUFF_SHAPE(18, 12));
+    layers_expect_state(c, "gru.weight_hh_l1", TUFF_STATE_PARAMETER, TUFF_SHAPE(18, 6));
+    tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru3", .hidden_size = 6, .hx = hx }, &h_n);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "gru3 hx num_layers");
+}
+
+/* More weights than a row takes. */
+static void lstm(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(5, 4)), *state = layers_input(c, TUFF_SHAPE(10, 3)), *h_n, *c_n;
+    const tuff_recurrent_desc desc = {
+        .name = "lstm", .hidden_size = 3, .num_layers = 5, .bidirectional = true, .hx = state, .cx = state
+    };
+    tuff_tensor *y = tuff_lstm(x, &desc, &h_n, &c_n);
+    layers_expect(y, "lstm", "bidirectional=true");
+    expect_shape(y, TUFF_SHAPE(5, 6));
+    expect_shape(h_n, TUFF_SHAPE(10, 3));
+    expect_shape(c_n, TUFF_SHAPE(10, 3));
+    layers_expect_state(c, "lstm.weight_hh_l4_reverse", TUFF_STATE_PARAMETER, TUFF_SHAPE(12, 3));
+    tuff_lstm(x, &(tuff_recurrent_desc){ .name = "lstm", .hidden_size = 7 }, NULL, NULL);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "lstm.weight_ih_l0");
+}
+
+static const layers_test tests[] = { { "rnn", rnn }, { "gru", gru }, { "lstm", lstm } };
+const layers_family LAYERS_RECURRENT = LAYERS_FAMILY(tests);
