@@ -1,6 +1,8 @@
 #version 450
 // What losses ask about classes. For logits x of (N, C, J...) and a class target[n, j] of each row, one of
-//   pick:   y[n, j] = x[n, target[n, j], j], what a loss takes from the logits; NaN where the target is no class
+//   pick:   y[n, j] = x[n, target[n, j], j], what a loss takes from the logits; 0 where the target is one to ignore, NaN
+//           where it is no class
+//   known:  y[n, j] = 1 where the target is a class, 0 where it is one to ignore, else NaN
 //   hit:    y[n, j] = 1 if the first largest of x[n, 0 .. C, j] stands at target[n, j], else 0; NaN counts as largest,
 //           as in torch.argmax
 //   index:  y[c] = c as an integer, which a chain compares with the target
@@ -16,6 +18,7 @@ layout(set = 0, binding = 2) writeonly buffer Y { uint y[]; };
 #define PICK  0u
 #define HIT   1u
 #define INDEX 2u
+#define KNOWN 3u
 
 layout(push_constant) uniform Params {
     uint count; // of y
@@ -25,6 +28,7 @@ layout(push_constant) uniform Params {
     uint question;
     uint axes; // of j, fastest first
     uint size[6], stride[6];
+    int ignore; // this target
 };
 
 uint first_largest(uint at) {
@@ -41,7 +45,10 @@ uint first_largest(uint at) {
 }
 
 float answer(uint i) {
-    uint at = first_x, rest = i, wanted = uint(target[first_target + i]);
+    int label = target[first_target + i];
+    uint at = first_x, rest = i, wanted = uint(label);
+    if (question != HIT && label == ignore) return 0.0;
+    if (question == KNOWN) return wanted < classes ? 1.0 : NOT_A_NUMBER;
     for (uint axis = 0u; axis < axes; axis++) {
         at += rest % size[axis] * stride[axis];
         rest /= size[axis];

@@ -211,7 +211,7 @@ static void test_targets(void **state) {
     tuff_graph *graph = tuff_graph_create(model);
     tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(COUNT, CLASSES));
     tuff_tensor *target = tuff_input(graph, "target", TUFF_I32, TUFF_SHAPE(COUNT));
-    tuff_tensor *loss = tuff_cross_entropy(x, target, &(tuff_loss_desc){ .reduction = TUFF_REDUCE_NONE });
+    tuff_tensor *loss = tuff_cross_entropy(x, target, &(tuff_cross_entropy_desc){ .reduction = TUFF_REDUCE_NONE });
     tuff_tensor *accuracy = tuff_accuracy(x, target), *outputs[] = { loss, accuracy };
     tuff_program *program = NULL;
     OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2 }, &program));

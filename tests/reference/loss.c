@@ -41,45 +41,6 @@ static ref *new_loss(ref_loss_reduction reduction, const tuff_shape *positions) 
     return y;
 }
 
-/* Where the logit of class 0 lies for a position of the target (n, d1, ...); classes are `inner` apart. */
-static int64_t logit_start(const ref *logits, const ref *target, int64_t i, int64_t *inner) {
-    *inner = target->count / target->shape.sizes[0];
-    return i / *inner * logits->shape.sizes[1] * *inner + i % *inner;
-}
-
-ref *ref_cross_entropy(const ref *logits, const ref *target, ref_loss_reduction reduction) {
-    ref *log_p = ref_log_softmax(logits, 1), *y = new_loss(reduction, &target->shape);
-    double share = loss_share(reduction, target->count);
-    for (int64_t i = 0; i < target->count; i++) {
-        int64_t inner, at = logit_start(logits, target, i, &inner) + (int64_t)target->v[i] * inner;
-        int64_t out = reduction == REF_LOSS_NONE ? i : 0;
-        y->v[out] -= log_p->v[at] * share;
-        y->abs[out] += log_p->abs[at] * share;
-    }
-    y->terms += (double)logits->shape.sizes[1];
-    ref_free(log_p);
-    return y;
-}
-
-/* glogits = (softmax - [class == target]) gy share */
-void ref_cross_entropy_grad(const ref *logits, const ref *target, ref_loss_reduction reduction, const ref *gy,
-                            ref *glogits) {
-    ref *log_p = ref_log_softmax(logits, 1);
-    double share = loss_share(reduction, target->count);
-    for (int64_t i = 0; i < target->count; i++) {
-        int64_t inner, start = logit_start(logits, target, i, &inner);
-        double g = gy->v[reduction == REF_LOSS_NONE ? i : 0] * share;
-        for (int64_t c = 0; c < logits->shape.sizes[1]; c++) {
-            int64_t at = start + c * inner;
-            double hit = c == (int64_t)target->v[i], p = exp(log_p->v[at]);
-            glogits->v[at] += (p - hit) * g;
-            glogits->abs[at] += (p * log_p->abs[at] + hit) * fabs(g);
-        }
-    }
-    glogits->terms = fmax(glogits->terms, (double)logits->shape.sizes[1]);
-    ref_free(log_p);
-}
-
 ref *ref_regression(int power, const ref *a, const ref *b, ref_loss_reduction reduction) {
     ref *y = new_loss(reduction, &a->shape);
     for (int64_t i = 0; i < a->count; i++) {

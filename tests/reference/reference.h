@@ -114,9 +114,6 @@ ref *ref_embedding(const ref *index, const ref *table);
 void ref_embedding_grad(const ref *index, const ref *gy, ref *gtable);
 
 typedef enum ref_loss_reduction { REF_LOSS_MEAN, REF_LOSS_SUM, REF_LOSS_NONE } ref_loss_reduction;
-ref *ref_cross_entropy(const ref *logits, const ref *target, ref_loss_reduction reduction);
-void ref_cross_entropy_grad(const ref *logits, const ref *target, ref_loss_reduction reduction, const ref *gy,
-                            ref *glogits);
 /* power 1: l1, 2: mean squared error */
 ref *ref_regression(int power, const ref *a, const ref *b, ref_loss_reduction reduction);
 void ref_regression_grad(int power, const ref *a, const ref *b, ref_loss_reduction reduction, const ref *gy, ref *ga,

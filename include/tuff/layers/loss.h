@@ -18,13 +18,42 @@ typedef struct tuff_loss_desc {
     tuff_loss_reduction reduction;
 } tuff_loss_desc;
 
-/* torch.nn.functional.cross_entropy: logits (N, C) or (N, C, d1, ...), target int32 (N) or (N, d1, ...), 0 to C - 1.
- * Another target makes that loss NaN, so that it is seen: nothing is ignored by default, as -100 is in PyTorch. */
-TUFF_API tuff_tensor *tuff_cross_entropy(tuff_tensor *logits, tuff_tensor *target, const tuff_loss_desc *desc);
+/* What a target is, for cross_entropy and nll_loss. */
+typedef struct tuff_cross_entropy_desc {
+    tuff_loss_reduction reduction;
+    tuff_tensor *weight;   /* (C), what each class counts; NULL: 1 */
+    int32_t ignore_index;  /* this target counts nothing; 0: -100, as in PyTorch */
+    bool ignore_zero;      /* ignore_index is 0: class 0 counts nothing */
+    float label_smoothing; /* in [0, 1] */
+} tuff_cross_entropy_desc;
+
+/* torch.nn.functional.cross_entropy: logits (C), (N, C) or (N, C, d1, ...). The target is either int32 of the shape (),
+ * (N) or (N, d1, ...), from 0 to C - 1, or float32 of the logits' shape: probabilities. The mean is over the sum of the
+ * targets' weights, ignored ones left out (NaN if all are); of probabilities it is over N d1 ....
+ * A target that is neither a class nor the one to ignore makes that loss NaN, so that it is seen. */
+TUFF_API tuff_tensor *tuff_cross_entropy(tuff_tensor *logits, tuff_tensor *target, const tuff_cross_entropy_desc *desc);
+
+typedef struct tuff_nll_loss_desc {
+    tuff_loss_reduction reduction;
+    tuff_tensor *weight; /* these as above */
+    int32_t ignore_index;
+    bool ignore_zero;
+} tuff_nll_loss_desc;
+
+/* torch.nn.functional.nll_loss: logarithms of probabilities (C), (N, C) or (N, C, d1, ...), targets int32 as above. */
+TUFF_API tuff_tensor *tuff_nll_loss(tuff_tensor *log_probabilities, tuff_tensor *target,
+                                    const tuff_nll_loss_desc *desc);
+
 TUFF_API tuff_tensor *tuff_mse_loss(tuff_tensor *input, tuff_tensor *target,
                                     const tuff_loss_desc *desc); /* torch.nn.functional.mse_loss; equal shapes */
 TUFF_API tuff_tensor *tuff_l1_loss(tuff_tensor *input, tuff_tensor *target,
                                    const tuff_loss_desc *desc); /* torch.nn.functional.l1_loss; equal shapes */
+
+/* torch.nn.functional.smooth_l1_loss, whose beta is 1 by default and 0 for l1_loss; and huber_loss, whose delta is 1 by
+ * default and above 0. Equal shapes. */
+TUFF_API tuff_tensor *tuff_smooth_l1_loss(tuff_tensor *input, tuff_tensor *target, float beta,
+                                          const tuff_loss_desc *desc);
+TUFF_API tuff_tensor *tuff_huber_loss(tuff_tensor *input, tuff_tensor *target, float delta, const tuff_loss_desc *desc);
 
 /* The share of rows of logits (N, C) whose largest value stands at target (N): a float scalar without a
  * gradient. The first of equal values counts. */

@@ -3,6 +3,10 @@ import torch
 import torch.nn.functional as F
 
 
+def classes(function):
+    """Of logits, targets and a weight that may be left out."""
+    return lambda t, a: function(t[0], t[1], weight=t[2] if len(t) > 2 else None, **a)
+
 
 def accuracy(t, a):
     best = t[0] == t[0].amax(1, keepdim=True)
@@ -10,8 +14,11 @@ def accuracy(t, a):
 
 
 OPERATORS = {
-    "cross_entropy": lambda t, a: F.cross_entropy(t[0], t[1], **a),
+    "cross_entropy": classes(F.cross_entropy),
     "mse_loss": lambda t, a: F.mse_loss(t[0], t[1], **a),
     "l1_loss": lambda t, a: F.l1_loss(t[0], t[1], **a),
+    "nll_loss": classes(F.nll_loss),
+    "smooth_l1_loss": lambda t, a: F.smooth_l1_loss(t[0], t[1], **a),
+    "huber_loss": lambda t, a: F.huber_loss(t[0], t[1], **a),
     "accuracy": accuracy,
 }

@@ -9,13 +9,135 @@ int64_t loss_reduction(const recipe_args *a) {
                                             : REF_LOSS_MEAN;
 }
 
-FORWARD(cross_entropy_forward) {
-    return ref_cross_entropy(in[0], in[1], (ref_loss_reduction)loss_reduction(a));
+/* A loss of `terms` positions: a scalar, or one number for each. */
+static ref *new_loss(const recipe_args *a, const tuff_shape *terms) {
+    bool none = loss_reduction(a) == REF_LOSS_NONE;
+    ref *y = ref_new(none ? *terms : TUFF_SCALAR);
+    if (!none) y->terms = (double)ref_count(terms);
+    return y;
 }
+
+/* Adds term i, whose own absolute terms sum up to `size`; share is 1, or 1 / divisor of the mean. */
+static void add_loss(ref *y, int64_t i, double term, double size, double share) {
+    int64_t at = y->count > 1 ? i : 0;
+    y->v[at] += term * share;
+    y->abs[at] += size * share;
+}
+
+/* ---- classes ---- */
+
+/* Logits (C) or (N, C, ...) and what is wanted at each of their rows: classes, or a probability of each class. */
+typedef struct class_rows {
+    const ref *x, *target, *weight;
+    bool probabilities;
+    int64_t rows, classes, inner;
+    double ignore, smoothing;
+} class_rows;
+
+static class_rows class_rows_of(ref *const *in, const recipe_args *a) {
+    class_rows r = { .x = in[0], .target = in[1], .weight = in[2] };
+    r.probabilities = in[0]->shape.rank == in[1]->shape.rank;
+    r.classes = in[0]->shape.sizes[in[0]->shape.rank > 1];
+    r.rows = in[0]->count / r.classes;
+    r.inner = in[0]->shape.rank > 1 ? r.rows / in[0]->shape.sizes[0] : 1;
+    r.ignore = (double)arg_int(a, "ignore_index", -100);
+    r.smoothing = arg_number(a, "label_smoothing", 0);
+    return r;
+}
+
+static int64_t class_at(const class_rows *r, int64_t row, int64_t c) {
+    return row / r->inner * r->classes * r->inner + row % r->inner + c * r->inner;
+}
+
+static double weight_of(const class_rows *r, int64_t c) {
+    return r->weight ? r->weight->v[c] : 1;
+}
+
+/* How much -log p[c] of a row counts. */
+static double wanted(const class_rows *r, int64_t row, int64_t c) {
+    double each = r->smoothing / (double)r->classes, keep = 1 - r->smoothing;
+    if (r->probabilities) return weight_of(r, c) * (r->target->v[class_at(r, row, c)] * keep + each);
+    if (r->target->v[row] == r->ignore) return 0;
+    return weight_of(r, c) * ((c == (int64_t)r->target->v[row]) * keep + each);
+}
+
+/* 1, or one over what the mean divides by: the weights of the targets that are not ignored. */
+static double class_share(const class_rows *r, const recipe_args *a) {
+    double sum = 0;
+    if (loss_reduction(a) != REF_LOSS_MEAN) return 1;
+    for (int64_t row = 0; row < r->rows; row++)
+        sum += r->probabilities ? 1 : r->target->v[row] == r->ignore ? 0 : weight_of(r, (int64_t)r->target->v[row]);
+    return 1 / sum;
+}
+
+/* The shape of the rows: x's without its classes. */
+static tuff_shape row_shape(const class_rows *r) {
+    tuff_shape shape = { 0 };
+    for (uint32_t i = 0; i < r->x->shape.rank; i++)
+        if (i != (r->x->shape.rank > 1)) shape.sizes[shape.rank++] = r->x->shape.sizes[i];
+    return shape;
+}
+
+FORWARD(cross_entropy_forward) {
+    class_rows r = class_rows_of(in, a);
+    tuff_shape shape = row_shape(&r);
+    ref *log_p = ref_log_softmax(r.x, r.x->shape.rank > 1), *y = new_loss(a, &shape);
+    double share = class_share(&r, a);
+    for (int64_t row = 0; row < r.rows; row++)
+        for (int64_t c = 0; c < r.classes; c++) {
+            int64_t at = class_at(&r, row, c);
+            double q = wanted(&r, row, c);
+            if (q != 0) add_loss(y, row, -q * log_p->v[at], q * log_p->abs[at], share);
+        }
+    y->terms += (double)r.classes;
+    ref_free(log_p);
+    return y;
+}
+
+/* gx[c] = (p[c] sum q - q[c]) gy; of probabilities gq[c] = -w[c] (1 - smoothing) log p[c] gy */
 GRADIENT(cross_entropy_gradient) {
     UNUSED;
-    if (g[0]) ref_cross_entropy_grad(in[0], in[1], (ref_loss_reduction)loss_reduction(a), gy, g[0]);
+    class_rows r = class_rows_of(in, a);
+    ref *log_p = ref_log_softmax(r.x, r.x->shape.rank > 1);
+    double share = class_share(&r, a);
+    for (int64_t row = 0; row < r.rows; row++) {
+        double sum = 0, arriving = gy->v[gy->count > 1 ? row : 0] * share;
+        for (int64_t c = 0; c < r.classes; c++) sum += wanted(&r, row, c);
+        for (int64_t c = 0; c < r.classes; c++) {
+            int64_t at = class_at(&r, row, c);
+            double p = exp(log_p->v[at]), q = wanted(&r, row, c);
+            if (g[0]) {
+                g[0]->v[at] += (p * sum - q) * arriving;
+                g[0]->abs[at] += (p * log_p->abs[at] * sum + q) * fabs(arriving);
+            }
+            if (g[1]) {
+                double scale = weight_of(&r, c) * (1 - r.smoothing) * arriving;
+                g[1]->v[at] -= log_p->v[at] * scale;
+                g[1]->abs[at] += log_p->abs[at] * fabs(scale);
+            }
+        }
+    }
+    for (int k = 0; k < 2; k++)
+        if (g[k]) g[k]->terms = fmax(g[k]->terms, (double)(r.classes + r.rows));
+    ref_free(log_p);
 }
+
+FORWARD(nll_loss_forward) {
+    class_rows r = class_rows_of(in, a);
+    tuff_shape shape = row_shape(&r);
+    ref *y = new_loss(a, &shape);
+    double share = class_share(&r, a);
+    for (int64_t row = 0; row < r.rows; row++) {
+        if (r.target->v[row] == r.ignore) continue;
+        int64_t c = (int64_t)r.target->v[row];
+        double term = -weight_of(&r, c) * r.x->v[class_at(&r, row, c)];
+        add_loss(y, row, term, fabs(term), share);
+    }
+    return y;
+}
+
+/* ---- numbers ---- */
+
 #define REGRESSION(name, POWER)                                                                                        \
     FORWARD(name##_forward) {                                                                                          \
         return ref_regression(POWER, in[0], in[1], (ref_loss_reduction)loss_reduction(a));                             \
@@ -32,15 +154,35 @@ KINK(l1_loss_kink) {
     for (int64_t i = 0; i < in[0]->count; i++) nearest = fmin(nearest, fabs(in[0]->v[i] - in[1]->v[i]));
     return nearest;
 }
+
+/* A loss of input and target alone, element by element. */
+#define ELEMENTWISE(name, expression)                                                                                  \
+    FORWARD(name##_forward) {                                                                                          \
+        ref *loss = new_loss(a, &in[0]->shape);                                                                        \
+        double share = loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)in[0]->count : 1;                              \
+        for (int64_t i = 0; i < in[0]->count; i++) {                                                                   \
+            double x = in[0]->v[i], y = in[1]->v[i], d = fabs(x - y), term = (expression);                             \
+            (void)d;                                                                                                   \
+            add_loss(loss, i, term, fabs(term), share);                                                                \
+        }                                                                                                              \
+        return loss;                                                                                                   \
+    }
+
+ELEMENTWISE(smooth_l1_loss,
+            d < arg_number(a, "beta", 1) ? d * d / (2 * arg_number(a, "beta", 1)) : d - arg_number(a, "beta", 1) / 2)
+ELEMENTWISE(huber_loss, d <= arg_number(a, "delta", 1)
+                            ? d * d / 2
+                            : arg_number(a, "delta", 1) * (d - arg_number(a, "delta", 1) / 2))
+
 FORWARD(accuracy_forward) {
     (void)a;
     return ref_accuracy(in[0], in[1]);
 }
 
 static const recipe_operator rows[] = {
-    ROW(cross_entropy, "loss"),
-    ROW(mse_loss, "loss"),
-    KINKED(l1_loss, "loss", l1_loss_kink),
+    ROW(cross_entropy, "loss"),      NUMERIC(nll_loss, "loss"),
+    ROW(mse_loss, "loss"),           KINKED(l1_loss, "loss", l1_loss_kink),
+    NUMERIC(smooth_l1_loss, "loss"), NUMERIC(huber_loss, "loss"),
     DETACHED(accuracy, "loss"),
 };
 const recipe_family ROWS_LOSS = { rows, sizeof rows / sizeof *rows };

@@ -1,0 +1,291 @@
+/* Questions about classes: the logit at a target, whether a target is a class, and which it is. Accuracy. */
+#include "layers/families.h"
+#include "layers/flat.h"
+#include "layers/losses.h"
+#include "shaders/common/chain_ops.h"
+
+enum { LANES = 64 };
+
+static const attribute ignore_attribute[] = {
+    { .name = "ignore_index", .type = ATTRIBUTE_INT, .value.i = IGNORE_INDEX },
+};
+
+tuff_result check_targets(inference *inference, const tuff_tensor *logits, const tuff_tensor *target) {
+    char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
+    bool fits = logits->shape.rank >= 2 && target->shape.rank == logits->shape.rank - 1
+                && target->shape.sizes[0] == logits->shape.sizes[0];
+    for (uint32_t i = 1; fits && i < target->shape.rank; i++)
+        fits = target->shape.sizes[i] == logits->shape.sizes[i + 1];
+    if (fits) return TUFF_OK;
+    return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                      "%s: logits '%s' %s must have the shape (N, C, ...) and the target '%s' %s the shape (N, ...)",
+                      node_text(inference->node, text), logits->name, shape_text(&logits->shape, first), target->name,
+                      shape_text(&target->shape, second));
+}
+
+/* Shared with shaders/gather/classes.comp. */
+enum { PICK, HIT, INDEX, KNOWN };
+
+static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_t question, bool reads_x,
+                                   int64_t ignore) {
+    const view *x = reads_x ? lowering_view(lowering, node->inputs[0]) : NULL;
+    const view *target = lowering_view(lowering, node->inputs[1]), *y = lowering_view(lowering, node->outputs[0]);
+    const tuff_shape *shape = &node->inputs[0]->shape;
+    int64_t rows = shape->sizes[0], each = view_count(target) / rows, step = rows;
+    view flat_target = *target, flat_y = *y; /* both row-major */
+    flat_target.shape = flat_y.shape = TUFF_SHAPE(rows, each);
+    flat_target.strides[0] = flat_y.strides[0] = each;
+    flat_target.strides[1] = flat_y.strides[1] = 1;
+    if (x) step = smaller(step, steps_that_fit(lowering, x));
+    step = smaller(step, smaller(steps_that_fit(lowering, &flat_target), steps_that_fit(lowering, &flat_y)));
+    for (int64_t n = 0; n < rows; n += step) {
+        int64_t part = smaller(step, rows - n);
+        view target_part = view_part(&flat_target, n, part), y_part = view_part(&flat_y, n, part);
+        kernel_call call = { .kernel = KERNEL_CLASSES,
+                             .operand_count = 3,
+                             .params = { (uint32_t)(part * each),
+                                         (uint32_t)shape->sizes[1], [7] = question, [21] = (uint32_t)(int32_t)ignore },
+                             .param_count = 22 };
+        call.operands[1] = lowering_operand(lowering, &target_part, ACCESS_READ, &call.params[3]);
+        call.operands[2] = lowering_operand(lowering, &y_part, ACCESS_WRITE, &call.params[4]);
+        call.operands[0] = call.operands[1]; /* unread; every binding needs a buffer */
+        if (x) {
+            view x_part = view_part(x, n, part);
+            call.operands[0] = lowering_operand(lowering, &x_part, ACCESS_READ, &call.params[2]);
+            call.params[5] = (uint32_t)x->strides[0];
+            call.params[6] = (uint32_t)x->strides[1];
+            call.params[8] = x->shape.rank - 2;
+            for (uint32_t i = 0; i < call.params[8]; i++) {
+                call.params[9 + i] = (uint32_t)x->shape.sizes[x->shape.rank - 1 - i];
+                call.params[15 + i] = (uint32_t)x->strides[x->shape.rank - 1 - i];
+            }
+        }
+        flat_groups(&call, (uint64_t)(part * each), LANES);
+        TRY(lowering_call(lowering, &call));
+    }
+    return TUFF_OK;
+}
+
+static tuff_result infer_column(inference *inference) {
+    const node *node = inference->node;
+    TRY(check_targets(inference, node->inputs[0], node->inputs[1]));
+    inference->shapes[0] = node->inputs[0]->shape;
+    inference->shapes[0].sizes[1] = 1;
+    return TUFF_OK;
+}
+
+static tuff_result lower_pick(lowering *lowering, const node *node) {
+    return lower_by_target(lowering, node, PICK, true, node->attributes[0].i);
+}
+
+static tuff_result lower_known(lowering *lowering, const node *node) {
+    return lower_by_target(lowering, node, KNOWN, false, node->attributes[0].i);
+}
+
+static tuff_result gradient_pick(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                 tuff_tensor **grad_inputs) {
+    (void)needs; /* the target is int32 and has none */
+    tuff_tensor *x = node->inputs[0], *target = node->inputs[1];
+    tuff_tensor *g = keep_if(known_class(x, target, node->attributes[0].i), grad_outputs[0]);
+    grad_inputs[0] = keep_if(one_hot_of(x, target), g);
+    return TUFF_OK;
+}
+
+static const operator pick = {
+    .name = "pick",
+    .formula = "y[n, 0, ...] = x[n, target[n, ...], ...]; 0 where the target is ignore_index, NaN where it is no class",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .attributes = ignore_attribute,
+    .attribute_count = 1,
+    .flags = OPERATOR_INTERNAL,
+    .infer = infer_column,
+    .gradient = gradient_pick,
+    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_pick,
+};
+
+static const operator known = {
+    .name = "known",
+    .formula = "y[n, 0, ...] = 1 where the target is a class, 0 where it is ignore_index, else NaN",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .attributes = ignore_attribute,
+    .attribute_count = 1,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .shape_only = 1,
+    .infer = infer_column,
+    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_known,
+};
+
+tuff_tensor *pick_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
+    return apply_binary(&pick, x, target, &(attribute_value){ .i = ignore_index });
+}
+
+tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
+    return apply_binary(&known, x, target, &(attribute_value){ .i = ignore_index });
+}
+
+tuff_result check_class_weight(inference *inference, const tuff_tensor *logits, const tuff_tensor *weight) {
+    const tuff_shape *shape = &logits->shape;
+    int64_t classes = shape->sizes[shape->rank > 1];
+    char text[160], given[SHAPE_TEXT];
+    if (!weight || (weight->shape.rank == 1 && weight->shape.sizes[0] == classes)) return TUFF_OK;
+    return graph_fail(
+        inference->graph, TUFF_ERROR_SHAPE, "%s: the weight '%s' %s must have the shape (%lld), the classes",
+        node_text(inference->node, text), weight->name, shape_text(&weight->shape, given), (long long)classes);
+}
+
+tuff_tensor *weights_along(tuff_tensor *weight, tuff_tensor *x) {
+    if (!weight || !x) return NULL;
+    tuff_shape shape = { .rank = x->shape.rank };
+    for (uint32_t i = 0; i < shape.rank; i++) shape.sizes[i] = i == 1 ? weight->shape.sizes[0] : 1;
+    return tuff_reshape(weight, shape);
+}
+
+tuff_tensor *pick_weight(tuff_tensor *weight, tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
+    return pick_class(expand_as(weights_along(weight, x), x), target, ignore_index);
+}
+
+static tuff_result infer_class_index(inference *inference) {
+    const tuff_shape *like = &inference->node->inputs[0]->shape;
+    inference->types[0] = TUFF_I32;
+    inference->shapes[0].rank = like->rank;
+    for (uint32_t i = 0; i < like->rank; i++) inference->shapes[0].sizes[i] = i == 1 ? like->sizes[1] : 1;
+    return TUFF_OK;
+}
+
+static tuff_result lower_class_index(lowering *lowering, const node *node) {
+    const view *y = lowering_view(lowering, node->outputs[0]);
+    kernel_call call = { .kernel = KERNEL_CLASSES,
+                         .operand_count = 3,
+                         .params = { [0] = (uint32_t)view_count(y), [7] = INDEX },
+                         .param_count = 21 };
+    call.operands[2] = lowering_operand(lowering, y, ACCESS_WRITE, &call.params[4]);
+    call.operands[0] = call.operands[1] = call.operands[2]; /* unread; every binding needs a buffer */
+    flat_groups(&call, (uint64_t)view_count(y), LANES);
+    return lowering_call(lowering, &call);
+}
+
+static const operator class_index = {
+    .name = "class_index",
+    .formula = "y[0, c, 0, ...] = c",
+    .inputs = { "like" },
+    .types = { TYPE_ANY },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .shape_only = 1,
+    .infer = infer_class_index,
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_class_index,
+};
+
+static tuff_result infer_int_equal(inference *inference) {
+    const node *node = inference->node;
+    shape_broadcast(&node->inputs[0]->shape, &node->inputs[1]->shape, &inference->shapes[0]);
+    return TUFF_OK;
+}
+
+static const operator int_equal = {
+    .name = "int_equal",
+    .formula = "y = a == b ? 1 : 0",
+    .inputs = { "input", "other" },
+    .types = { TYPE_I32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .chain_op = CHAIN_INT_EQ,
+    .infer = infer_int_equal,
+};
+
+static tuff_result infer_one_hot(inference *inference) {
+    TRY(infer_column(inference));
+    inference->shapes[0] = inference->node->inputs[0]->shape;
+    return TUFF_OK;
+}
+
+static tuff_result expand_one_hot(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                  tuff_tensor **outputs) {
+    (void)node, (void)training;
+    tuff_shape column = inputs[0]->shape; /* (N, 1, ...) */
+    column.sizes[1] = 1;
+    tuff_tensor *classes = graph_apply(graph, &class_index, inputs, 1, NULL, NULL);
+    outputs[0] = apply_binary(&int_equal, classes, tuff_reshape(inputs[1], column), NULL);
+    return graph->result;
+}
+
+static const operator one_hot = {
+    .name = "class_equal",
+    .formula = "y[n, c, ...] = c == target[n, ...] ? 1 : 0",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .shape_only = 1,
+    .infer = infer_one_hot,
+    .expand = expand_one_hot,
+};
+
+tuff_tensor *one_hot_of(tuff_tensor *x, tuff_tensor *target) {
+    return apply_binary(&one_hot, x, target, NULL);
+}
+
+/* ---- accuracy ----------------------------------------------------------------------------------- */
+
+static tuff_result infer_hit(inference *inference) {
+    const node *node = inference->node;
+    char text[160], shape[SHAPE_TEXT];
+    TRY(check_targets(inference, node->inputs[0], node->inputs[1]));
+    if (node->inputs[0]->shape.rank != 2)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: logits '%s' %s must have the shape (N, C)",
+                          node_text(node, text), node->inputs[0]->name, shape_text(&node->inputs[0]->shape, shape));
+    inference->shapes[0] = node->inputs[1]->shape;
+    return TUFF_OK;
+}
+
+static tuff_result lower_hit(lowering *lowering, const node *node) {
+    return lower_by_target(lowering, node, HIT, true, IGNORE_INDEX);
+}
+
+static const operator hit = {
+    .name = "hit",
+    .formula = "y[n] = argmax(logits[n]) == target[n] ? 1 : 0",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .infer = infer_hit,
+    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_hit,
+};
+
+static tuff_result infer_accuracy(inference *inference) {
+    TRY(infer_hit(inference));
+    inference->shapes[0] = (tuff_shape){ 0 };
+    return TUFF_OK;
+}
+
+static tuff_result expand_accuracy(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                   tuff_tensor **outputs) {
+    (void)node, (void)training;
+    outputs[0] = tuff_mean(graph_apply(graph, &hit, inputs, 2, NULL, NULL), NULL);
+    return graph->result;
+}
+
+static const operator accuracy = {
+    .name = "accuracy",
+    .formula = "mean over n of argmax(logits[n]) == target[n]",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .flags = OPERATOR_DETACH,
+    .infer = infer_accuracy,
+    .expand = expand_accuracy,
+};
+
+tuff_tensor *tuff_accuracy(tuff_tensor *logits, tuff_tensor *target) {
+    if (!logits || !target) return NULL;
+    tuff_tensor *inputs[] = { logits, target };
+    return graph_apply(logits->graph, &accuracy, inputs, 2, NULL, NULL);
+}
+
+static const operator* const rows[] = { &accuracy, &hit, &pick, &known, &class_index, &int_equal, &one_hot };
+const operator_family family_classes = { rows, sizeof rows / sizeof *rows };
