@@ -179,16 +179,16 @@ static tuff_result gradient_norm(const node *node, tuff_tensor *const *grad_outp
     if (p == 2) {
         grad_inputs[0] = tuff_mul(x, expand_reduced(node, keep_if(y, tuff_div(g, y)), false));
     } else if (p == 1) {
-        grad_inputs[0] = tuff_mul(sign_of(x), expand_reduced(node, g, false));
+        grad_inputs[0] = tuff_mul(tuff_sign(x), expand_reduced(node, g, false));
     } else if (p == 0) {
-        grad_inputs[0] = tuff_mul(tuff_scale(sign_of(x), 0, 0), expand_reduced(node, g, false));
+        grad_inputs[0] = tuff_mul(tuff_scale(tuff_sign(x), 0, 0), expand_reduced(node, g, false));
     } else if (isinf(p)) {
         tuff_tensor *there = equal_to(tuff_abs(x), expand_reduced(node, y, false));
         tuff_tensor *share = tuff_div(g, tuff_sum(there, &desc));
-        grad_inputs[0] = keep_if(there, tuff_mul(sign_of(x), expand_reduced(node, share, false)));
+        grad_inputs[0] = keep_if(there, tuff_mul(tuff_sign(x), expand_reduced(node, share, false)));
     } else {
         tuff_tensor *ratio = tuff_div(tuff_abs(x), expand_reduced(node, y, false));
-        tuff_tensor *slope = tuff_mul(sign_of(x), power_of(ratio, p - 1));
+        tuff_tensor *slope = tuff_mul(tuff_sign(x), power_of(ratio, p - 1));
         grad_inputs[0] = keep_if(x, tuff_mul(slope, expand_reduced(node, g, false)));
     }
     return TUFF_OK;

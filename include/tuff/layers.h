@@ -21,6 +21,7 @@
 #include <tuff/layers/pooling.h>
 #include <tuff/layers/normalisation.h>
 #include <tuff/layers/recurrent.h>
+#include <tuff/layers/attention.h>
 #include <tuff/layers/lookup.h>
 #include <tuff/layers/loss.h>
 

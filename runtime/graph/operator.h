@@ -72,6 +72,7 @@ enum {
     OPERATOR_INTERNAL = 8,  /* made by gradients and expansions alone: not for users to name */
     OPERATOR_TRAINING = 16, /* does something else in a program that trains than in one that evaluates */
     OPERATOR_FOLLOWS = 32,  /* the result lies channels-last where an input does; its kernels write either order */
+    OPERATOR_RANDOM = 64,   /* takes random numbers from the stream of the node's name_hash: equal only with it */
 };
 
 /* Types that an input may have, as bits; 0: float32. */

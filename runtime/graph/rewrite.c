@@ -41,7 +41,8 @@ static const node *find_equal(const tuff_graph *graph, const node *candidate) {
         if (other == candidate || other->op != candidate->op || other->input_count != candidate->input_count) continue;
         if (memcmp(other->inputs, candidate->inputs, sizeof other->inputs) != 0) continue;
         if (memcmp(other->attributes, candidate->attributes, sizeof other->attributes) != 0) continue;
-        if (other->op->chain_op == CHAIN_DROPOUT && other->name_hash != candidate->name_hash) continue;
+        bool random = other->op->chain_op == CHAIN_DROPOUT || other->op->flags & OPERATOR_RANDOM;
+        if (random && other->name_hash != candidate->name_hash) continue;
         return other;
     }
     return NULL;

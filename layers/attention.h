@@ -1,0 +1,29 @@
+/* What attention's rows (attention.c) and the lowering of their kernels (attention_call.c) share. */
+#ifndef TUFF_LAYERS_ATTENTION_H
+#define TUFF_LAYERS_ATTENTION_H
+
+#include "runtime/program/lowering.h"
+
+/* Attributes of all of attention's rows, in this order. */
+enum { ATTENTION_DROPOUT, ATTENTION_CAUSAL, ATTENTION_SCALE, ATTENTION_GQA, ATTENTION_NEEDS };
+
+/* Inputs of the kernels; the forward pass has the first four. */
+enum {
+    ATTENTION_QUERY,
+    ATTENTION_KEY,
+    ATTENTION_VALUE,
+    ATTENTION_MASK,
+    ATTENTION_GRADIENT,   /* of the output */
+    ATTENTION_STATISTICS, /* of the rows: shaders/attention/statistics.comp */
+};
+
+enum { ATTENTION_MOST_FEATURES = 256, ATTENTION_MOST_HEADS = 65535 };
+
+tuff_result attention_lower(lowering *lowering, const node *node);            /* outputs: output, logsumexp */
+tuff_result attention_lower_statistics(lowering *lowering, const node *node); /* inputs: gradient, output, logsumexp,
+                                                                                 logsumexp's gradient or NULL */
+tuff_result attention_lower_query(lowering *lowering, const node *node);      /* output: the query's gradient */
+tuff_result attention_lower_key_value(lowering *lowering, const node *node);  /* outputs: the key's, the value's */
+tuff_result attention_lower_mask(lowering *lowering, const node *node);       /* output: the mask's */
+
+#endif

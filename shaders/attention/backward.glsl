@@ -1,0 +1,33 @@
+// What the kernels of attention's backward pass share: the rows' statistics, from statistics.comp, and
+//
+//   P = exp(score - log_sum),  dP(i, j) = keep(i, j) sum over f of dO[i, f] v[j, f],  dS = P (dP - D)
+//
+// so that dq = scale dS k, dk = scale dS^T q, dv = (keep P)^T dO, dmask = dS.
+#ifndef TUFF_ATTENTION_BACKWARD_GLSL
+#define TUFF_ATTENTION_BACKWARD_GLSL
+
+#include "attention/attention.glsl"
+
+layout(set = 0, binding = 4) readonly buffer Gradient { float gradient[]; }; // dO, row-major
+layout(set = 0, binding = 5) readonly buffer Statistics { uint statistics[]; }; // seed, step; log_sum, D of each row
+
+#define GRADIENT_LIES Lies(EV, 1, L * EV, HEADS * L * EV)
+
+// (log_sum, D) of a query.
+vec2 statistics_of(uint batch, uint head, uint i) {
+    uint at = first_5 + 4 + 2 * (((batch_begin + batch) * HEADS + head) * L + min(i, L - 1));
+    return vec2(uintBitsToFloat(statistics[at]), uintBitsToFloat(statistics[at + 1]));
+}
+
+// keep P and dS of one pair, from the two dot products.
+vec2 pair_of(float qk, float gv, vec2 row, uint batch, uint head, uint i, uint j) {
+    float s = score_of(qk, batch, head, i, j);
+    float weight = is_seen(s) ? tuff_exp(s - row.x) : 0.0, keep = 1.0;
+    if (DROPOUT)
+        keep = keep_of(batch, head, i, j, uvec2(statistics[first_5 + 2], statistics[first_5 + 3]),
+                       uvec2(statistics[first_5], statistics[first_5 + 1]));
+    precise float ds = weight * (keep * gv - row.y);
+    return vec2(weight * keep, is_seen(s) ? ds : 0.0);
+}
+
+#endif
