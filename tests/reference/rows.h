@@ -25,8 +25,16 @@ double kink_at_zero(ref *const *in, const recipe_args *a, const ref *y); /* of o
 /* TUFF_REDUCE_MEAN and so on, from "reduction=". */
 int64_t loss_reduction(const recipe_args *a);
 
-extern const recipe_family ROWS_POINTWISE, ROWS_SHAPE, ROWS_REDUCTION, ROWS_PRODUCT, ROWS_CONVOLUTION, ROWS_POOLING,
-    ROWS_NORMALISATION, ROWS_RECURRENT, ROWS_LOOKUP, ROWS_LOSS;
-    ROWS_NORMALISATION, ROWS_ATTENTION, ROWS_LOOKUP, ROWS_LOSS;
+extern const recipe_family ROWS_POINTWISE;
+extern const recipe_family ROWS_SHAPE;
+extern const recipe_family ROWS_REDUCTION;
+extern const recipe_family ROWS_PRODUCT;
+extern const recipe_family ROWS_CONVOLUTION;
+extern const recipe_family ROWS_POOLING;
+extern const recipe_family ROWS_NORMALISATION;
+extern const recipe_family ROWS_ATTENTION;
+extern const recipe_family ROWS_RECURRENT;
+extern const recipe_family ROWS_LOOKUP;
+extern const recipe_family ROWS_LOSS;
 
 #endif
