@@ -51,6 +51,11 @@ static double soften(double *scores, int64_t keys) {
     return sum > 0 ? most + log(sum) : 0;
 }
 
+/* What dropout multiplies a weight with, counted as in (..., L, S). */
+static double kept(const recipe_args *a, int64_t element) {
+    return !a->keep ? 1 : a->keep[element] ? 1 / (1 - arg_number(a, "dropout_p", 0)) : 0;
+}
+
 FORWARD(scaled_dot_product_attention_forward) {
     const ref *query = in[0], *key = in[1], *value = in[2];
     uint32_t rank = query->shape.rank;
@@ -77,8 +82,9 @@ FORWARD(scaled_dot_product_attention_forward) {
             /* a score's rounding error is one of its weight, relative to it */
             if (log_sum) *abs += weights[j] * (1 + size[j]);
             for (int64_t f = 0; !log_sum && f < features; f++) {
-                v[f] += weights[j] * from[f];
-                abs[f] += weights[j] * fabs(from[f]) * (1 + size[j]);
+                double term = weights[j] * kept(a, r * keys + j) * from[f];
+                v[f] += term;
+                abs[f] += fabs(term) * (1 + size[j]);
             }
         }
     }
@@ -117,12 +123,13 @@ GRADIENT(scaled_dot_product_attention_gradient) {
         soften(weights, keys);
         for (int64_t j = 0; j < keys; j++) {
             int64_t from = row_of(value, query, z, j);
+            double keep = kept(a, r * keys + j);
             slope[j] = slope_size[j] = 0;
             for (int64_t f = 0; !log_sum && f < value_features; f++) {
-                double term = gy->v[r * value_features + f] * value->v[from + f];
+                double term = keep * gy->v[r * value_features + f] * value->v[from + f];
                 slope[j] += term;
                 slope_size[j] += fabs(term);
-                double given = weights[j] * gy->v[r * value_features + f];
+                double given = weights[j] * keep * gy->v[r * value_features + f];
                 add(g[2], from + f, given, given * (1 + size[j]));
             }
             sum += weights[j] * slope[j];
