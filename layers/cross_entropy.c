@@ -19,7 +19,7 @@ static tuff_tensor *over_classes(tuff_tensor *(*reduce_by)(tuff_tensor *, const 
 
 /* The same nodes in both passes. */
 static tuff_tensor *largest(tuff_tensor *x) {
-    return over_classes(tuff_max, x);
+    return over_classes(tuff_amax, x);
 }
 
 static tuff_tensor *log_sum(tuff_tensor *x, tuff_tensor *m) {
