@@ -32,14 +32,34 @@ static void print_cell(const char *text) {
     }
 }
 
-static void print_row(const operator* op) {
-    printf("| `%s` | %s | ", op->name, sort_of(op));
-    for (uint32_t i = 0; i < MAX_INPUTS && op->inputs[i]; i++) {
-        size_t length = strlen(op->inputs[i]);
-        bool optional = length && op->inputs[i][length - 1] == '?';
-        printf("%s%.*s%s%s", i ? ", " : "", (int)(length - optional), op->inputs[i], optional ? " (optional)" : "",
-               op->shape_only >> i & 1 ? " (shape alone)" : "");
+static void print_types(uint32_t types) {
+    const char *separator = " ";
+    if (!types || types == TYPE_F32) return; /* what is usual goes without saying */
+    if ((types & TYPE_ANY) == TYPE_ANY) {
+        printf(" any type");
+        return;
     }
+    for (uint32_t type = 0; type < TUFF_TYPES; type++)
+        if (types >> type & 1) {
+            printf("%s%s", separator, type_text((tuff_type)type));
+            separator = " or ";
+        }
+}
+
+static void print_inputs(const operator* op) {
+    for (uint32_t i = 0; i < operator_input_count(op); i++) {
+        size_t length = strcspn(op->inputs[i], "?*");
+        printf("%s`%.*s`", i ? ", " : "", (int)length, op->inputs[i]);
+        print_types(op->types[i]);
+        if (op->inputs[i][length] == '?') printf(" (optional)");
+        if (op->inputs[i][length] == '*') printf(" (one or more)");
+        if (op->shape_only >> i & 1) printf(" (shape alone)");
+    }
+}
+
+static void print_row(const operator* op, bool public) {
+    printf("| `%s` | %s | ", op->name, sort_of(op));
+    print_inputs(op);
     printf(" | ");
     for (uint32_t i = 0; i < op->attribute_count; i++) {
         if (i) printf(", ");
@@ -47,8 +67,36 @@ static void print_row(const operator* op) {
     }
     printf(" | ");
     print_cell(op->formula);
-    printf(" | %s |\n", op->flags & OPERATOR_DETACH ? "none: a detach" : op->gradient ? "its own" : "its parts'");
+    for (uint32_t i = 0; i < MAX_OUTPUTS && op->outputs[i]; i++)
+        printf("%s`%s`", i ? ", " : "; gives ", op->outputs[i]);
+    printf(" | %s |", op->flags & OPERATOR_DETACH ? "none" : op->gradient ? "its own" : "its parts'");
+    if (public) {
+        printf(" ");
+        if (op->pytorch) printf("`%s`", op->pytorch);
+        if (op->pytorch && op->limits) printf(": ");
+        print_cell(op->limits);
+        printf(" |");
+    }
+    printf("\n");
 }
+
+static const char introduction[] =
+    "# Operators\n\n"
+    "Made from the table by `build/bin/tuff operators`; a test compares this page with it. The functions that build\n"
+    "them, with their arguments, are in `include/tuff/layers`. `build/bin/tuff op NAME` runs one of them on tensors "
+    "from\n"
+    "a file, with its gradients; `build/bin/tuff op --list` is this page as JSON.\n\n"
+    "Names, attributes, defaults and results are those of the PyTorch function in the last column, which also says "
+    "what\n"
+    "that one can and this one cannot. Inputs are float32 where no type is named; an attribute without a value has to "
+    "be\n"
+    "given. An operator without a gradient acts as a detach. **Size 0 is refused**, with an error that names the "
+    "tensor:\n"
+    "every size is at least 1, in inputs and in results.\n\n"
+    "Sorts: *pointwise*, a step of the one pointwise kernel's chain; *kernel*, asks for kernels of its own;\n"
+    "*composite*, made of other operators, whose gradient is its parts' unless it has its own; *view*, looks at the "
+    "same\n"
+    "memory in another way and runs nothing where the strides allow.\n\n";
 
 int command_operators(int argc, char **argv) {
     if (argc > 1) {
@@ -59,19 +107,16 @@ int command_operators(int argc, char **argv) {
     }
     uint32_t count;
     const operator* const * rows = operator_table(&count);
-    printf("# Operators\n\n"
-           "Made from the table by `build/bin/tuff operators`; a test compares this page with it. The functions that "
-           "build\n"
-           "them, with their arguments and the PyTorch function each matches, are in `include/tuff/layers`. "
-           "Operators that\n"
-           "only gradients use stand here too.\n\n"
-           "Sorts: *pointwise*, a step of the one pointwise kernel's chain; *kernel*, asks for kernels of its own;\n"
-           "*composite*, made of other operators; *view*, looks at the same memory in another way and runs nothing "
-           "where the\n"
-           "strides allow. Values are float32, indices and targets int32. Every size is at least 1: a size of 0 is "
-           "refused.\n\n"
+    printf("%s| operator | sort | inputs | attributes | formula | gradient | PyTorch |\n"
+           "| --- | --- | --- | --- | --- | --- | --- |\n",
+           introduction);
+    for (uint32_t i = 0; i < count; i++)
+        if (!(rows[i]->flags & OPERATOR_INTERNAL)) print_row(rows[i], true);
+    printf("\n## What gradients and composites are made of\n\n"
+           "Not to be named by users; dumps and captures show them.\n\n"
            "| operator | sort | inputs | attributes | formula | gradient |\n"
            "| --- | --- | --- | --- | --- | --- |\n");
-    for (uint32_t i = 0; i < count; i++) print_row(rows[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (rows[i]->flags & OPERATOR_INTERNAL) print_row(rows[i], false);
     return 0;
 }
