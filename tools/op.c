@@ -38,7 +38,7 @@ static void usage(FILE *file) {
             "       tuff op --list\n\n"
             "Runs one operator on a device. Its inputs are read by their names (input, weight, bias, ...), which are\n"
             "PyTorch's, as are its attributes' (stride=2,1 keepdim=true reduction=sum). A single result is written\n"
-            "as \"output\", several under PyTorch's names.\n\n"
+            "as \"output\", several under PyTorch's names, or as output.0, output.1 (split).\n\n"
             "  --grad      also reads grad_output (grad_NAME for each of several results; one that is missing sends\n"
             "              no gradient) and writes the gradient of each input that has one: grad_input, ...\n"
             "  --list      every operator with its inputs, attributes, types and defaults, as JSON\n"
@@ -140,8 +140,14 @@ static const operator* find_operator(const char *name) {
     return NULL;
 }
 
-static void output_name(const operator* op, uint32_t i, char name[64]) {
-    snprintf(name, 64, "%s", op->outputs[0] && op->outputs[i] ? op->outputs[i] : "output");
+/* One result is "output", several have PyTorch's names, or numbers where those of PyTorch have none (split). */
+static void output_name(const operator* op, uint32_t count, uint32_t i, char name[64]) {
+    if (op->outputs[0] && op->outputs[i])
+        snprintf(name, 64, "%s", op->outputs[i]);
+    else if (count > 1)
+        snprintf(name, 64, "output.%u", i);
+    else
+        snprintf(name, 64, "output");
 }
 
 static tuff_result add_input(job *j, const char *name, tuff_tensor **tensor) {
@@ -201,7 +207,7 @@ static void add_result(job *j, tuff_tensor *tensor, const char *prefix, const ch
 static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
     char name[64], full[96];
     for (uint32_t i = 0; i < node->output_count; i++) {
-        output_name(j->op, i, name);
+        output_name(j->op, node->output_count, i, name);
         snprintf(full, sizeof full, "grad_%s", name);
         if (node->outputs[i]->type != TUFF_F32) continue;
         TRY(add_input(j, full, &j->grad_outputs[i]));
@@ -253,7 +259,7 @@ static tuff_result build(job *j) {
     const node *node = first->producer;
     j->output_count = node->output_count;
     for (uint32_t i = 0; i < node->output_count; i++) {
-        output_name(j->op, i, name);
+        output_name(j->op, node->output_count, i, name);
         add_result(j, node->outputs[i], "", name);
     }
     return j->options->grad ? add_gradients(j, node) : TUFF_OK;

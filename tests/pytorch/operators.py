@@ -117,13 +117,23 @@ def weights(case, shape):
     return fill("a", list(shape), hash32(text_seed("|".join(case)), 200))
 
 
-def function(name):
+def family_of(name):
     for file in sorted(os.listdir(os.path.join(HERE, "families"))):
         if file.endswith(".py"):
             family = importlib.import_module("families." + file.removesuffix(".py"))
             if name in family.OPERATORS:
-                return family.OPERATORS[name]
+                return family
     raise KeyError(f"tests/pytorch/families has no operator {name}")
+
+
+def function(name):
+    return family_of(name).OPERATORS[name]
+
+
+def input_names_of(case):
+    """The names of the many last inputs of an operator, where they are no plain numbers; else None."""
+    names = getattr(family_of(case[0]), "INPUT_NAMES", {}).get(case[0])
+    return names and names(attributes(case[2]))
 
 
 def run_case(case, dtype):

@@ -32,3 +32,16 @@ OPERATORS = {
     "gru": network("gru", 1),
     "lstm": network("lstm", 2),
 }
+
+
+def weight_names(kind):
+    """As torch.nn's classes name their parameters."""
+
+    def names(a):
+        options = {key: a[key] for key in ("num_layers", "bias", "bidirectional") if key in a}
+        return [name for name, _ in kind(1, 1, **options).named_parameters()]
+
+    return names
+
+
+INPUT_NAMES = {"rnn": weight_names(torch.nn.RNN), "gru": weight_names(torch.nn.GRU), "lstm": weight_names(torch.nn.LSTM)}
