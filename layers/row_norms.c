@@ -517,8 +517,7 @@ static tuff_result expand_normalize(tuff_graph *graph, const node *node, tuff_te
     tuff_reduce_desc desc = { .keepdim = true };
     for (int64_t i = 0; i < axes->i && i < TUFF_MAX_RANK; i++) desc.axes[desc.axis_count++] = (int32_t)axes->list[i];
     tuff_tensor *length = tuff_norm(inputs[0], (float)node->attributes[NORM_P].f, &desc);
-    tuff_tensor *least = tuff_constant(graph, epsilon, (tuff_shape){ 0 });
-    outputs[0] = tuff_div(inputs[0], select_of(greater_than(length, epsilon), length, least));
+    outputs[0] = tuff_div(inputs[0], tuff_clamp(length, epsilon, INFINITY));
     return graph->result;
 }
 

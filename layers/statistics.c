@@ -137,11 +137,6 @@ static tuff_tensor *nonzero(tuff_tensor *x) {
     return keep_if(x, expand_as(one, x));
 }
 
-/* x^p for x >= 0 */
-static tuff_tensor *power_of(tuff_tensor *x, float p) {
-    return tuff_exp(tuff_scale(tuff_log(x), p, 0));
-}
-
 static tuff_result infer_norm(inference *inference) {
     char text[160];
     if (isnan(inference->node->attributes[POWER].f))
@@ -165,7 +160,7 @@ static tuff_result expand_norm(tuff_graph *graph, const node *node, tuff_tensor 
     else if (isinf(p))
         outputs[0] = p > 0 ? tuff_amax(tuff_abs(x), &desc) : tuff_amin(tuff_abs(x), &desc);
     else
-        outputs[0] = power_of(tuff_sum(power_of(tuff_abs(x), p), &desc), 1 / p);
+        outputs[0] = tuff_pow_scalar(tuff_sum(tuff_pow_scalar(tuff_abs(x), p), &desc), 1 / p);
     return graph->result;
 }
 
@@ -188,7 +183,7 @@ static tuff_result gradient_norm(const node *node, tuff_tensor *const *grad_outp
         grad_inputs[0] = keep_if(there, tuff_mul(tuff_sign(x), expand_reduced(node, share, false)));
     } else {
         tuff_tensor *ratio = tuff_div(tuff_abs(x), expand_reduced(node, y, false));
-        tuff_tensor *slope = tuff_mul(tuff_sign(x), power_of(ratio, p - 1));
+        tuff_tensor *slope = tuff_mul(tuff_sign(x), tuff_pow_scalar(ratio, p - 1));
         grad_inputs[0] = keep_if(x, tuff_mul(slope, expand_reduced(node, g, false)));
     }
     return TUFF_OK;
