@@ -7,6 +7,7 @@
 #include "layers/families.h"
 #include "layers/pointwise.h"
 #include "layers/reduce.h"
+#include "layers/search.h"
 #include "layers/softmax.h"
 
 #include <string.h>
@@ -376,10 +377,13 @@ tuff_tensor *tuff_prod(tuff_tensor *x, const tuff_reduce_desc *desc) {
 }
 
 static const operator* const rows[] = {
-    &operator_sum,       &operator_mean,           &operator_amax,
-    &operator_amin,      &operator_prod,           &operator_var,
-    &operator_std,       &operator_var_backward,   &operator_norm,
-    &operator_logsumexp, &operator_expand_reduced, &operator_first,
-    &operator_sum_to,    &operator_softmax,        &operator_log_softmax,
+    &operator_sum,          &operator_mean,        &operator_amax,
+    &operator_amin,         &operator_prod,        &operator_var,
+    &operator_std,          &operator_norm,        &operator_logsumexp,
+    &operator_max,          &operator_min,         &operator_argmax,
+    &operator_argmin,       &operator_topk,        &operator_cumsum,
+    &operator_softmax,      &operator_log_softmax, &operator_expand_reduced,
+    &operator_var_backward, &operator_first,       &operator_sum_to,
+    &operator_extreme,      &operator_place,       &operator_cumsum_reversed,
 };
 const operator_family family_reduction = { rows, sizeof rows / sizeof *rows };

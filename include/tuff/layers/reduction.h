@@ -35,6 +35,28 @@ TUFF_API tuff_tensor *tuff_norm(tuff_tensor *x, float p, const tuff_reduce_desc 
 /* torch.logsumexp, without overflow; -inf where all elements are, with a gradient of 0. */
 TUFF_API tuff_tensor *tuff_logsumexp(tuff_tensor *x, const tuff_reduce_desc *desc);
 
+/* torch.max, torch.min with dim: the extreme along an axis and, if indices is not NULL, where the first of equal ones
+ * stands (int32). A NaN counts as the extreme. Its place takes the whole gradient. Over all axes: tuff_amax, tuff_amin.
+ */
+TUFF_API tuff_tensor *tuff_max(tuff_tensor *x, int32_t axis, bool keepdim, tuff_tensor **indices);
+TUFF_API tuff_tensor *tuff_min(tuff_tensor *x, int32_t axis, bool keepdim, tuff_tensor **indices);
+
+/* torch.argmax, torch.argmin along one axis; with none the index in PyTorch's order of all elements. int32, the first
+ * of equal ones, a NaN counts as the extreme; no gradient. */
+TUFF_API tuff_tensor *tuff_argmax(tuff_tensor *x, const tuff_reduce_desc *desc);
+TUFF_API tuff_tensor *tuff_argmin(tuff_tensor *x, const tuff_reduce_desc *desc);
+
+typedef struct tuff_topk_desc {
+    bool smallest; /* largest=False */
+} tuff_topk_desc;
+/* torch.topk: the k largest along an axis (PyTorch's default is -1), in order, and their indices (int32) if indices is
+ * not NULL. Of equal ones the first come first; a NaN counts as largest. */
+TUFF_API tuff_tensor *tuff_topk(tuff_tensor *x, int64_t k, int32_t axis, const tuff_topk_desc *desc,
+                                tuff_tensor **indices);
+
+/* torch.cumsum. Each sum is off by about a unit in its last place, however long the axis. */
+TUFF_API tuff_tensor *tuff_cumsum(tuff_tensor *x, int32_t axis);
+
 TUFF_API tuff_tensor *tuff_softmax(tuff_tensor *x, int32_t axis);     /* torch.softmax */
 TUFF_API tuff_tensor *tuff_log_softmax(tuff_tensor *x, int32_t axis); /* torch.log_softmax */
 

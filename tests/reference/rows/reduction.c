@@ -207,6 +207,129 @@ static double logsumexp_slope(const double *v, int64_t n, int64_t i, const recip
 GROUPS(logsumexp)
 GROUPS_GRADIENT(logsumexp)
 
+/* ---- what stands where along an axis ---- */
+
+/* Row `row` of x along an axis: its elements start + j * inner for j < n. */
+typedef struct line {
+    int64_t n, inner, start;
+} line;
+
+static line line_of(const ref *x, int axis, int64_t row) {
+    line l = { x->shape.sizes[axis], 1, 0 };
+    for (uint32_t i = (uint32_t)axis + 1; i < x->shape.rank; i++) l.inner *= x->shape.sizes[i];
+    l.start = row / l.inner * l.n * l.inner + row % l.inner;
+    return l;
+}
+
+/* The indices of the best k of each row, best first, of equal ones the first: by k passes. */
+static int64_t *picks_of(const ref *x, int axis, int64_t k, bool smallest) {
+    int64_t rows = x->count / x->shape.sizes[axis], *picks = malloc((size_t)(rows * k) * sizeof *picks);
+    for (int64_t row = 0; row < rows; row++) {
+        line l = line_of(x, axis, row);
+        bool *taken = calloc((size_t)l.n, sizeof *taken);
+        for (int64_t t = 0; t < k; t++) {
+            int64_t best = -1;
+            for (int64_t j = 0; j < l.n; j++) {
+                double v = x->v[l.start + j * l.inner], most = best < 0 ? 0 : x->v[l.start + best * l.inner];
+                if (!taken[j] && (best < 0 || (smallest ? v < most : v > most))) best = j;
+            }
+            taken[best] = true;
+            picks[row * k + t] = best;
+        }
+        free(taken);
+    }
+    return picks;
+}
+
+/* Result 0: the values, 1: their indices; the axis has size k, or is gone. */
+static ref *pick(const ref *x, const recipe_args *a, int axis, int64_t k, bool smallest, bool keep, int64_t take) {
+    int64_t *picks = picks_of(x, axis, k, smallest);
+    tuff_shape shape = { 0 };
+    for (int i = 0; i < (int)x->shape.rank; i++)
+        if (i != axis || keep) shape.sizes[shape.rank++] = i == axis ? k : x->shape.sizes[i];
+    ref *y = ref_new(shape);
+    (void)a;
+    for (int64_t i = 0; i < y->count; i++) {
+        line l = line_of(x, axis, 0);
+        int64_t outer = i / (k * l.inner), t = i / l.inner % k, row = outer * l.inner + i % l.inner;
+        int64_t j = picks[row * k + t];
+        y->v[i] = take ? (double)j : x->v[line_of(x, axis, row).start + j * l.inner];
+        y->abs[i] = fabs(y->v[i]);
+    }
+    free(picks);
+    return y;
+}
+
+static void pick_grad(const ref *x, int axis, int64_t k, bool smallest, const ref *gy, ref *gx) {
+    int64_t *picks = picks_of(x, axis, k, smallest);
+    for (int64_t i = 0; i < gy->count; i++) {
+        line l = line_of(x, axis, 0);
+        int64_t outer = i / (k * l.inner), t = i / l.inner % k, row = outer * l.inner + i % l.inner;
+        int64_t at = line_of(x, axis, row).start + picks[row * k + t] * l.inner;
+        gx->v[at] += gy->v[i];
+        gx->abs[at] += fabs(gy->v[i]);
+    }
+    free(picks);
+}
+
+#define MAX_ROW(name, SMALLEST, KIND)                                                                                  \
+    FORWARD(name##_forward) {                                                                                          \
+        if (!arg_given(a, "dim") || arg_is(a, "dim", "none")) return ref_reduce(KIND, in[0], 0, false);                \
+        return pick(in[0], a, arg_axis(a, "dim", 0, in[0]), 1, SMALLEST, arg_flag(a, "keepdim", false),                \
+                    arg_int(a, "take", 0));                                                                            \
+    }                                                                                                                  \
+    GRADIENT(name##_gradient) {                                                                                        \
+        if (!g[0]) return;                                                                                             \
+        if (!arg_given(a, "dim") || arg_is(a, "dim", "none"))                                                          \
+            ref_reduce_grad(KIND, in[0], 0, y, gy, g[0]);                                                              \
+        else                                                                                                           \
+            pick_grad(in[0], arg_axis(a, "dim", 0, in[0]), 1, SMALLEST, gy, g[0]);                                     \
+    }                                                                                                                  \
+    FORWARD(arg##name##_forward) {                                                                                     \
+        bool keep = arg_flag(a, "keepdim", false);                                                                     \
+        if (arg_given(a, "dim") && !arg_is(a, "dim", "none"))                                                          \
+            return pick(in[0], a, arg_axis(a, "dim", 0, in[0]), 1, SMALLEST, keep, 1);                                 \
+        ref *flat = ref_reshape(in[0], TUFF_SHAPE(-1)), *y = pick(flat, a, 0, 1, SMALLEST, false, 1);                  \
+        ref_free(flat);                                                                                                \
+        for (; keep && y->shape.rank < in[0]->shape.rank; y->shape.rank++) y->shape.sizes[y->shape.rank] = 1;          \
+        return y;                                                                                                      \
+    }
+MAX_ROW(max, false, REF_MAX)
+MAX_ROW(min, true, REF_MIN)
+
+FORWARD(topk_forward) {
+    return pick(in[0], a, arg_axis(a, "dim", -1, in[0]), arg_int(a, "k", 1), !arg_flag(a, "largest", true), true,
+                arg_int(a, "take", 0));
+}
+GRADIENT(topk_gradient) {
+    (void)y;
+    if (g[0])
+        pick_grad(in[0], arg_axis(a, "dim", -1, in[0]), arg_int(a, "k", 1), !arg_flag(a, "largest", true), gy, g[0]);
+}
+
+/* ---- running sums ---- */
+
+static void scan(const ref *x, int axis, bool reversed, ref *y) {
+    for (int64_t row = 0; row < x->count / x->shape.sizes[axis]; row++) {
+        line l = line_of(x, axis, row);
+        double sum = 0, sum_abs = 0;
+        for (int64_t j = 0; j < l.n; j++) {
+            int64_t at = l.start + (reversed ? l.n - 1 - j : j) * l.inner;
+            y->v[at] += sum += x->v[at];
+            y->abs[at] += sum_abs += fabs(x->v[at]);
+        }
+    }
+}
+FORWARD(cumsum_forward) {
+    ref *y = ref_new(in[0]->shape);
+    scan(in[0], arg_axis(a, "dim", 0, in[0]), false, y);
+    return y;
+}
+GRADIENT(cumsum_gradient) {
+    (void)y;
+    if (g[0]) scan(gy, arg_axis(a, "dim", 0, in[0]), true, g[0]);
+}
+
 /* ---- softmax ---- */
 
 FORWARD(softmax_forward) {
@@ -234,6 +357,12 @@ static const recipe_operator rows[] = {
     ROW(std, "reduction"),
     ROW(norm, "reduction"),
     ROW(logsumexp, "reduction"),
+    ROW(max, "reduction"),
+    ROW(min, "reduction"),
+    DETACHED(argmax, "reduction"),
+    DETACHED(argmin, "reduction"),
+    ROW(topk, "reduction"),
+    ROW(cumsum, "reduction"),
     ROW(softmax, "reduction"),
     ROW(log_softmax, "reduction"),
 };
