@@ -1,340 +1,354 @@
-/* Pooling over windows of an image, channels-last: maxima, averages and their gradients. The gradients gather, each
- * pixel from the windows that cover it, so no two invocations add to one number. */
+/* Pooling of images (N, C, H, W) and sequences (N, C, L), with N or without. All rows here are composites: a sequence
+ * is an image of height 1, windows of equal sizes are layers/windows.c's, means over unequal ones layers/resample.c's.
+ */
 #include "layers/families.h"
-#include "layers/flat.h"
-#include "runtime/graph/chain.h"
-
-#include <tuff/layers.h>
+#include "layers/pointwise.h"
+#include "layers/resample.h"
+#include "layers/windows.h"
 
 #include <string.h>
 
-enum { LANES = 64 };
-enum { KERNEL = 0, STRIDE, PADDING, INCLUDE_PADDING };
+enum { KERNEL = 0, STRIDE, PADDING };
+enum { MAX_DILATION = 3, MAX_CEIL_MODE, MAX_ATTRIBUTES_2D };
+enum { AVG_CEIL_MODE = 3, AVG_INCLUDE_PADDING, AVG_DIVISOR, AVG_ATTRIBUTES_2D };
 
-static const attribute pool_attributes[] = {
-    [KERNEL] = { .name = "kernel_size", .type = ATTRIBUTE_INTS, .length = 2, .required = true },
-    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS, .length = 2, .like = "kernel_size" },
-    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS, .length = 2, .value.i = 2 },
-    [INCLUDE_PADDING] = { .name = "count_include_pad", .type = ATTRIBUTE_BOOL, .value.i = true },
+#define WINDOW(N)                                                                                                      \
+    [KERNEL] = { .name = "kernel_size", .type = ATTRIBUTE_INTS, .length = N, .required = true },                       \
+    [STRIDE] = { .name = "stride", .type = ATTRIBUTE_INTS, .length = N, .like = "kernel_size" },                       \
+    [PADDING] = { .name = "padding", .type = ATTRIBUTE_INTS, .length = N, .value.i = N }
+#define DILATION(N)                                                                                                    \
+    [MAX_DILATION] = { .name = "dilation", .type = ATTRIBUTE_INTS, .length = N, .value = { .i = N, .list = { 1, 1 } } }
+
+static const attribute max_attributes[2][MAX_ATTRIBUTES_2D] = {
+    { WINDOW(1), DILATION(1), [MAX_CEIL_MODE] = { .name = "ceil_mode", .type = ATTRIBUTE_BOOL } },
+    { WINDOW(2), DILATION(2), [MAX_CEIL_MODE] = { .name = "ceil_mode", .type = ATTRIBUTE_BOOL } },
+};
+#define AVERAGE                                                                                                        \
+    [AVG_CEIL_MODE] = { .name = "ceil_mode", .type = ATTRIBUTE_BOOL }, [AVG_INCLUDE_PADDING] = {                       \
+        .name = "count_include_pad", .type = ATTRIBUTE_BOOL, .value.i = true                                           \
+    }
+static const attribute avg_attributes[2][AVG_ATTRIBUTES_2D] = {
+    { WINDOW(1), AVERAGE },
+    { WINDOW(2),
+      AVERAGE, [AVG_DIVISOR] = { .name = "divisor_override", .type = ATTRIBUTE_INT, .value.i = ATTRIBUTE_NONE } },
 };
 
-/* ---- kernels ------------------------------------------------------------------------------------ */
+static const operator operator_max_pool1d, operator_max_pool2d, operator_avg_pool1d, operator_avg_pool2d,
+    operator_adaptive_max_pool1d, operator_adaptive_max_pool2d, operator_adaptive_avg_pool1d,
+    operator_adaptive_avg_pool2d;
 
-typedef struct pooling {
-    const view *image;  /* x or its gradient */
-    const view *pooled; /* y or its gradient */
-    uint32_t width;     /* numbers an invocation takes: 4 channels or 1 */
-    int64_t image_step; /* images for each call: what a binding can span */
-} pooling;
-
-static pooling pooling_of(const lowering *lowering, const view *image, const view *pooled, const view *other) {
-    pooling p = { .image = image, .pooled = pooled };
-    bool aligned = image->offset % 4 == 0 && pooled->offset % 4 == 0 && (!other || other->offset % 4 == 0);
-    p.width = aligned && wide_allowed(lowering) && image->shape.sizes[1] % 4 == 0 ? 4 : 1;
-    p.image_step = smaller(smaller(steps_that_fit(lowering, image), steps_that_fit(lowering, pooled)), MAX_GROUPS);
-    return p;
+/* How many axes are pooled, 1 or 2. */
+static uint32_t axes_of(const operator* op) {
+    return op == &operator_max_pool1d || op == &operator_avg_pool1d || op == &operator_adaptive_max_pool1d
+                   || op == &operator_adaptive_avg_pool1d
+               ? 1
+               : 2;
 }
 
-/* The push constants of shaders/pooling/window.glsl. */
-enum { FIRST_X = 11, FIRST_Y, FIRST_G, BEGIN_ROW, BEGIN_LINE, PARAMS };
+/* ---- images -------------------------------------------------------------------------------------- */
 
-/* Calls a kernel, whose operands and firsts are set, for all places of `images` images of height x width. */
-static tuff_result call_windows(lowering *lowering, kernel_call *call, const pooling *p, const node *node,
-                                int64_t images, int64_t height, int64_t width) {
-    const int64_t *image = p->image->shape.sizes, *pooled = p->pooled->shape.sizes, channels = image[1] / p->width;
+static tuff_result check_rank(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *x = node->inputs[0];
+    uint32_t axes = axes_of(node->op);
+    char text[160], shape[SHAPE_TEXT];
+    if (x->shape.rank == axes + 1 || x->shape.rank == axes + 2) return TUFF_OK;
+    return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape %s", node_text(node, text),
+                      x->name, shape_text(&x->shape, shape),
+                      axes == 2 ? "(N, C, H, W) or (C, H, W)" : "(N, C, L) or (C, L)");
+}
+
+/* The sizes of the pooled axes, 1 for a height that is not there. */
+static void pooled_sizes(const tuff_shape *shape, uint32_t axes, int64_t *size) {
+    size[0] = axes == 2 ? shape->sizes[shape->rank - 2] : 1;
+    size[1] = shape->sizes[shape->rank - 1];
+}
+
+/* As (N, C, H, W). */
+static tuff_tensor *as_images(tuff_tensor *x, uint32_t axes) {
+    int64_t size[2];
+    if (!x || x->shape.rank == 4) return x;
+    pooled_sizes(&x->shape, axes, size);
+    bool batch = x->shape.rank == axes + 2;
+    return tuff_reshape(x, TUFF_SHAPE(batch ? -1 : 1, x->shape.sizes[batch], size[0], size[1]));
+}
+
+/* Back to as many axes as `like` has. */
+static tuff_tensor *from_images(tuff_tensor *y, const tuff_tensor *like, uint32_t axes) {
+    if (!y || like->shape.rank == 4) return y;
+    tuff_shape shape = { 0 };
+    if (like->shape.rank == axes + 2) shape.sizes[shape.rank++] = -1;
+    shape.sizes[shape.rank++] = y->shape.sizes[1];
+    if (axes == 2) shape.sizes[shape.rank++] = y->shape.sizes[2];
+    shape.sizes[shape.rank++] = y->shape.sizes[3];
+    return tuff_reshape(y, shape);
+}
+
+/* ---- windows of one size ------------------------------------------------------------------------- */
+
+/* Axis 1 is the last one; a sequence's height is 1. */
+static windows windows_of(const node *node) {
     const attribute_value *a = node->attributes;
-    const int64_t values[] = { image[2],          image[3],           pooled[2],         pooled[3],
-                               channels,          a[KERNEL].list[0],  a[KERNEL].list[1], a[STRIDE].list[0],
-                               a[STRIDE].list[1], a[PADDING].list[0], a[PADDING].list[1] };
-    for (uint32_t i = 0; i < sizeof values / sizeof *values; i++) call->params[i] = (uint32_t)values[i];
-    call->param_count = PARAMS;
-    int64_t groups = (width * channels + LANES - 1) / LANES;
-    for (int64_t row = 0; row < height; row += MAX_GROUPS)
-        for (int64_t group = 0; group < groups; group += MAX_GROUPS) {
-            call->params[BEGIN_ROW] = (uint32_t)row;
-            call->params[BEGIN_LINE] = (uint32_t)(group * LANES);
-            call->groups[0] = (uint32_t)smaller(groups - group, MAX_GROUPS);
-            call->groups[1] = (uint32_t)smaller(height - row, MAX_GROUPS);
-            call->groups[2] = (uint32_t)images;
-            TRY(lowering_call(lowering, call));
-        }
-    return TUFF_OK;
-}
-
-static operand bind(const lowering *lowering, const view *whole, int64_t begin, int64_t count, uint32_t access,
-                    uint32_t width, uint32_t *first) {
-    view part = view_part(whole, begin, count);
-    operand bound = lowering_operand(lowering, &part, access, first);
-    *first /= width;
-    return bound;
-}
-
-static tuff_result lower_pool(lowering *lowering, const node *node, bool average) {
-    const view *x = lowering_view(lowering, node->inputs[0]), *y = lowering_view(lowering, node->outputs[0]);
-    pooling p = pooling_of(lowering, x, y, NULL);
-    int64_t images = x->shape.sizes[0];
-    for (int64_t n = 0; n < images; n += p.image_step) {
-        int64_t part = smaller(p.image_step, images - n);
-        kernel_call call = { .kernel = p.width == 4 ? KERNEL_POOL_4 : KERNEL_POOL_1,
-                             .constants = { average, average && !node->attributes[INCLUDE_PADDING].i },
-                             .constant_count = 2,
-                             .operand_count = 2 };
-        call.operands[0] = bind(lowering, x, n, part, ACCESS_READ, p.width, &call.params[FIRST_X]);
-        call.operands[1] = bind(lowering, y, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(call_windows(lowering, &call, &p, node, part, y->shape.sizes[2], y->shape.sizes[3]));
+    uint32_t axes = axes_of(node->op);
+    bool average = node->op == &operator_avg_pool1d || node->op == &operator_avg_pool2d;
+    windows w = { .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+    for (uint32_t axis = 2 - axes; axis < 2; axis++) {
+        uint32_t at = axis - (2 - axes);
+        w.kernel[axis] = a[KERNEL].list[at];
+        w.stride[axis] = a[STRIDE].list[at];
+        w.padding[axis] = a[PADDING].list[at];
+        if (!average) w.dilation[axis] = a[MAX_DILATION].list[at];
     }
-    return TUFF_OK;
+    w.ceil_mode = a[average ? AVG_CEIL_MODE : MAX_CEIL_MODE].i;
+    if (average) w.exclude_padding = !a[AVG_INCLUDE_PADDING].i;
+    if (average && axes == 2 && a[AVG_DIVISOR].i != ATTRIBUTE_NONE) w.divisor = a[AVG_DIVISOR].i;
+    return w;
 }
-
-static tuff_result lower_max(lowering *lowering, const node *node) {
-    return lower_pool(lowering, node, false);
-}
-
-static tuff_result lower_average(lowering *lowering, const node *node) {
-    return lower_pool(lowering, node, true);
-}
-
-static tuff_result lower_average_backward(lowering *lowering, const node *node) {
-    const view *g = lowering_view(lowering, node->inputs[0]), *gx = lowering_view(lowering, node->outputs[0]);
-    pooling p = pooling_of(lowering, gx, g, NULL);
-    int64_t images = gx->shape.sizes[0];
-    for (int64_t n = 0; n < images; n += p.image_step) {
-        int64_t part = smaller(p.image_step, images - n);
-        kernel_call call = { .kernel = p.width == 4 ? KERNEL_AVERAGE_BACKWARD_4 : KERNEL_AVERAGE_BACKWARD_1,
-                             .constants = { !node->attributes[INCLUDE_PADDING].i },
-                             .constant_count = 1,
-                             .operand_count = 2 };
-        call.operands[0] = bind(lowering, g, n, part, ACCESS_READ, p.width, &call.params[FIRST_G]);
-        call.operands[1] = bind(lowering, gx, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(call_windows(lowering, &call, &p, node, part, gx->shape.sizes[2], gx->shape.sizes[3]));
-    }
-    return TUFF_OK;
-}
-
-static tuff_result lower_max_backward(lowering *lowering, const node *node) {
-    const view *g = lowering_view(lowering, node->inputs[0]), *x = lowering_view(lowering, node->inputs[1]);
-    const view *gx = lowering_view(lowering, node->outputs[0]);
-    pooling p = pooling_of(lowering, gx, g, x);
-    const attribute_value *a = node->attributes;
-    int64_t images = gx->shape.sizes[0], sizes[2] = { gx->shape.sizes[2], gx->shape.sizes[3] };
-    bool overlap = device_force(lowering_device(lowering), "pool") != NULL; /* "pool=overlap" */
-    bool apart = !overlap && a[STRIDE].list[0] >= a[KERNEL].list[0] && a[STRIDE].list[1] >= a[KERNEL].list[1];
-    for (uint32_t axis = 0; apart && axis < 2; axis++) /* cells, as in shaders/pooling/max_backward.comp */
-        sizes[axis] = (sizes[axis] + a[PADDING].list[axis] - 1) / a[STRIDE].list[axis] + 1;
-    for (int64_t n = 0; n < images; n += p.image_step) {
-        int64_t part = smaller(p.image_step, images - n);
-        kernel_call call = { .kernel = p.width == 4 ? KERNEL_MAX_BACKWARD_4 : KERNEL_MAX_BACKWARD_1,
-                             .constants = { apart, node->chain != NULL },
-                             .constant_count = 2,
-                             .operand_count = 3 };
-        call.operands[0] = bind(lowering, g, n, part, ACCESS_READ, p.width, &call.params[FIRST_G]);
-        call.operands[1] = bind(lowering, x, n, part, ACCESS_READ, p.width, &call.params[FIRST_X]);
-        call.operands[2] = bind(lowering, gx, n, part, ACCESS_WRITE, p.width, &call.params[FIRST_Y]);
-        TRY(call_windows(lowering, &call, &p, node, part, sizes[0], sizes[1]));
-    }
-    return TUFF_OK;
-}
-
-/* relu's gradient behind that of the pool of its result: which windows it closes, their largest pixels say. */
-static bool accepts_relu_gradient(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
-                                  uint32_t extra_count) {
-    uint8_t gate;
-    return chain->step_count == 2 && chain->output_count == 1 && chain->outputs[0] == CHAIN_STEP + 1
-           && chain_gates(chain, 0, 0, &gate) && gate == 1 && extra_count == 1 && extra_inputs[0] == node->inputs[1];
-}
-
-/* ---- rows --------------------------------------------------------------------------------------- */
 
 static tuff_result infer_pool(inference *inference) {
     const node *node = inference->node;
-    const tuff_tensor *x = node->inputs[0];
-    char text[160], shape[SHAPE_TEXT];
-    if (x->shape.rank != 4)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, H, W)",
-                          node_text(node, text), x->name, shape_text(&x->shape, shape));
-    inference->shapes[0] = x->shape;
-    for (uint32_t axis = 0; axis < 2; axis++) {
-        int64_t kernel = node->attributes[KERNEL].list[axis], stride = node->attributes[STRIDE].list[axis];
-        int64_t padding = node->attributes[PADDING].list[axis], size = x->shape.sizes[2 + axis];
-        const char *side = axis ? "width" : "height";
-        if (kernel < 1 || stride < 1 || padding < 0 || padding > kernel / 2 || kernel > INT16_MAX || stride > INT16_MAX)
-            return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
-                              "%s: along the %s kernel %lld, stride %lld, padding %lld: kernel and stride are at least "
-                              "1, padding is at most half the kernel",
-                              node_text(node, text), side, (long long)kernel, (long long)stride, (long long)padding);
-        if (size + 2 * padding < kernel)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                              "%s: the kernel's %s %lld is larger than '%s' %s with padding %lld",
-                              node_text(node, text), side, (long long)kernel, x->name, shape_text(&x->shape, shape),
-                              (long long)padding);
-        inference->shapes[0].sizes[2 + axis] = (size + 2 * padding - kernel) / stride + 1;
+    uint32_t axes = axes_of(node->op);
+    windows w = windows_of(node);
+    char text[160];
+    TRY(check_rank(inference));
+    TRY(windows_check(inference, &w, 2 - axes));
+    if (node->op == &operator_avg_pool2d && node->attributes[AVG_DIVISOR].i == 0)
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: divisor_override is 0", node_text(node, text));
+    tuff_shape *out = &inference->shapes[0];
+    *out = node->inputs[0]->shape;
+    for (uint32_t axis = 2 - axes; axis < 2; axis++) {
+        int64_t *size = &out->sizes[out->rank - 2 + axis];
+        *size = window_count(&w, axis, *size);
     }
     return TUFF_OK;
 }
 
-static tuff_result infer_pool_backward(inference *inference) {
-    inference->shapes[0] = inference->node->inputs[1]->shape;
+static tuff_result expand_max(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                              tuff_tensor **outputs) {
+    (void)training;
+    uint32_t axes = axes_of(node->op);
+    windows w = windows_of(node);
+    outputs[0] = from_images(max_windows(as_images(inputs[0], axes), &w), inputs[0], axes);
+    return graph->result;
+}
+
+static tuff_result expand_average(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                  tuff_tensor **outputs) {
+    (void)training;
+    uint32_t axes = axes_of(node->op);
+    windows w = windows_of(node);
+    outputs[0] = from_images(average_windows(as_images(inputs[0], axes), &w), inputs[0], axes);
+    return graph->result;
+}
+
+#define POOL_ROW(row, text, list, count, expansion)                                                                    \
+    static const operator operator_##row = {                                                                           \
+        .name = #row,                                                                                                  \
+        .formula = text,                                                                                               \
+        .inputs = { "input" },                                                                                         \
+        .pytorch = "torch.nn.functional." #row,                                                                        \
+        .attributes = list,                                                                                            \
+        .attribute_count = count,                                                                                      \
+        .infer = infer_pool,                                                                                           \
+        .expand = expansion,                                                                                           \
+    };
+POOL_ROW(max_pool1d, "y[n, c, i] = max over the window of x[n, c]", max_attributes[0], MAX_ATTRIBUTES_2D, expand_max)
+POOL_ROW(max_pool2d, "y[n, c, i, j] = max over the window of x[n, c]", max_attributes[1], MAX_ATTRIBUTES_2D, expand_max)
+POOL_ROW(avg_pool1d, "y[n, c, i] = mean over the window of x[n, c]", avg_attributes[0], AVG_DIVISOR, expand_average)
+POOL_ROW(avg_pool2d, "y[n, c, i, j] = mean over the window of x[n, c]", avg_attributes[1], AVG_ATTRIBUTES_2D,
+         expand_average)
+
+/* ---- a given number of windows ------------------------------------------------------------------- */
+
+static const attribute size_attribute[2][1] = {
+    { { .name = "output_size", .type = ATTRIBUTE_INTS, .length = 1, .required = true } },
+    { { .name = "output_size", .type = ATTRIBUTE_INTS, .length = 2, .required = true } },
+};
+
+static windows adaptive_of(const node *node) {
+    uint32_t axes = axes_of(node->op);
+    windows w = { .adaptive = true, .count = { 1, 1 }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+    for (uint32_t axis = 2 - axes; axis < 2; axis++) w.count[axis] = node->attributes[0].list[axis - (2 - axes)];
+    return w;
+}
+
+/* Window i covers the pixels from floor(i size / count) to ceil((i + 1) size / count). Where count divides size they
+ * are windows of one size; false: it does not. */
+static bool made_even(windows *w, const tuff_tensor *x) {
+    windows even = *w;
+    for (uint32_t axis = 0; axis < 2; axis++) {
+        int64_t size = x->shape.sizes[2 + axis];
+        if (size % w->count[axis]) return false;
+        even.kernel[axis] = even.stride[axis] = size / w->count[axis];
+    }
+    even.adaptive = false;
+    *w = even;
+    return true;
+}
+
+static tuff_result infer_adaptive(inference *inference) {
+    const node *node = inference->node;
+    uint32_t axes = axes_of(node->op);
+    windows w = adaptive_of(node);
+    TRY(check_rank(inference));
+    TRY(windows_check(inference, &w, 2 - axes));
+    tuff_shape *out = &inference->shapes[0];
+    *out = node->inputs[0]->shape;
+    for (uint32_t axis = 2 - axes; axis < 2; axis++) out->sizes[out->rank - 2 + axis] = w.count[axis];
     return TUFF_OK;
 }
 
-static const operator max_pool2d_backward = {
-    .name = "max_pool2d_backward",
-    .flags = OPERATOR_INTERNAL,
-    .formula = "gx = sum of gradient over the windows whose first largest element is x's",
-    .inputs = { "grad_output", "input" },
-    .attributes = pool_attributes,
-    .attribute_count = 4,
-    .infer = infer_pool_backward,
-    .input_layouts = { LAYOUT_CHANNELS_LAST, LAYOUT_CHANNELS_LAST },
-    .output_layout = LAYOUT_CHANNELS_LAST,
-    .lower = lower_max_backward,
-    .accepts_epilogue = accepts_relu_gradient,
-};
-
-static const operator avg_pool2d_backward = {
-    .name = "avg_pool2d_backward",
-    .flags = OPERATOR_INTERNAL,
-    .formula = "gx = sum of gradient / size over the windows that cover x",
-    .inputs = { "grad_output", "input" },
-    .attributes = pool_attributes,
-    .attribute_count = 4,
-    .shape_only = 1u << 1,
-    .infer = infer_pool_backward,
-    .input_layouts = { LAYOUT_CHANNELS_LAST },
-    .output_layout = LAYOUT_CHANNELS_LAST,
-    .lower = lower_average_backward,
-};
-
-static tuff_result gradient_of(const operator* backward, const node *node, tuff_tensor *gradient,
-                               tuff_tensor **grad_inputs) {
-    tuff_tensor *inputs[] = { gradient, node->inputs[0] };
-    grad_inputs[0] = graph_apply(node_graph(node), backward, inputs, 2, node->attributes, NULL);
-    return TUFF_OK;
+static tuff_result expand_adaptive_max(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                       tuff_tensor **outputs) {
+    (void)training;
+    uint32_t axes = axes_of(node->op);
+    windows w = adaptive_of(node);
+    tuff_tensor *x = as_images(inputs[0], axes);
+    if (x) made_even(&w, x);
+    outputs[0] = from_images(max_windows(x, &w), inputs[0], axes);
+    return graph->result;
 }
 
-static tuff_result gradient_max(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                tuff_tensor **grad_inputs) {
-    (void)needs;
-    return gradient_of(&max_pool2d_backward, node, grad_outputs[0], grad_inputs);
+static tuff_result expand_adaptive_average(tuff_graph *graph, const node *node, tuff_tensor *const *inputs,
+                                           bool training, tuff_tensor **outputs) {
+    (void)training;
+    uint32_t axes = axes_of(node->op);
+    windows w = adaptive_of(node);
+    tuff_tensor *x = as_images(inputs[0], axes);
+    if (!x) return graph->result;
+    if (w.count[0] == 1 && w.count[1] == 1)
+        x = tuff_mean(x, &(tuff_reduce_desc){ .axes = { 2, 3 }, .axis_count = 2, .keepdim = true });
+    else if (made_even(&w, x))
+        x = average_windows(x, &w);
+    else
+        x = resample(x, &(resampling){ .mode = RESAMPLE_AREA, .size = { w.count[0], w.count[1] } });
+    outputs[0] = from_images(x, inputs[0], axes);
+    return graph->result;
 }
 
-static tuff_result gradient_average(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                    tuff_tensor **grad_inputs) {
-    (void)needs;
-    return gradient_of(&avg_pool2d_backward, node, grad_outputs[0], grad_inputs);
+#define ADAPTIVE_ROW(row, text, axes, expansion)                                                                       \
+    static const operator operator_##row = {                                                                           \
+        .name = #row,                                                                                                  \
+        .formula = text,                                                                                               \
+        .inputs = { "input" },                                                                                         \
+        .pytorch = "torch.nn.functional." #row,                                                                        \
+        .limits = "None in output_size; more than 65535",                                                              \
+        .attributes = size_attribute[axes - 1],                                                                        \
+        .attribute_count = 1,                                                                                          \
+        .infer = infer_adaptive,                                                                                       \
+        .expand = expansion,                                                                                           \
+    };
+ADAPTIVE_ROW(adaptive_max_pool1d, "max over output_size parts of nearly equal sizes", 1, expand_adaptive_max)
+ADAPTIVE_ROW(adaptive_max_pool2d, "max over output_size parts of nearly equal sizes", 2, expand_adaptive_max)
+ADAPTIVE_ROW(adaptive_avg_pool1d, "mean over output_size parts of nearly equal sizes", 1, expand_adaptive_average)
+ADAPTIVE_ROW(adaptive_avg_pool2d, "mean over output_size parts of nearly equal sizes", 2, expand_adaptive_average)
+
+/* ---- the public functions ------------------------------------------------------------------------ */
+
+/* kernel, stride, padding of `axes` axes; a stride of 0 is the kernel's. */
+static void set_window(attribute_value *a, uint32_t axes, const int64_t *kernel, const int64_t *stride,
+                       const int64_t *padding) {
+    for (uint32_t axis = 0; axis < axes; axis++) {
+        a[KERNEL].list[axis] = kernel[axis];
+        a[STRIDE].list[axis] = stride[axis] ? stride[axis] : kernel[axis];
+        a[PADDING].list[axis] = padding[axis];
+    }
+    a[KERNEL].i = a[STRIDE].i = a[PADDING].i = axes;
 }
 
-static const operator max_pool2d = {
-    .name = "max_pool2d",
-    .formula = "y[n, c, i, j] = max over the window of x[n, c]",
-    .inputs = { "input" },
-    .pytorch = "torch.nn.functional.max_pool2d",
-    .attributes = pool_attributes,
-    .attribute_count = 4,
-    .infer = infer_pool,
-    .gradient = gradient_max,
-    .input_layouts = { LAYOUT_CHANNELS_LAST },
-    .output_layout = LAYOUT_CHANNELS_LAST,
-    .lower = lower_max,
-};
+/* What only the other kind of pooling has must be left alone. */
+static tuff_tensor *refuse(const operator* op, tuff_tensor *x, const char *field) {
+    graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "tuff_%s of '%s': %s is not for this function; leave it 0", op->name,
+               x->name, field);
+    return NULL;
+}
 
-static const operator avg_pool2d = {
-    .name = "avg_pool2d",
-    .formula = "y[n, c, i, j] = mean over the window of x[n, c]",
-    .inputs = { "input" },
-    .pytorch = "torch.nn.functional.avg_pool2d",
-    .attributes = pool_attributes,
-    .attribute_count = 4,
-    .infer = infer_pool,
-    .gradient = gradient_average,
-    .input_layouts = { LAYOUT_CHANNELS_LAST },
-    .output_layout = LAYOUT_CHANNELS_LAST,
-    .lower = lower_average,
-};
-
-static tuff_tensor *apply_pool(const operator* op, tuff_tensor *x, const tuff_pool2d_desc *desc) {
+static tuff_tensor *apply_max(const operator* op, tuff_tensor *x, const tuff_pool2d_desc *desc) {
+    uint32_t axes = axes_of(op);
+    attribute_value a[MAX_ATTRIBUTES_2D] = {
+        [MAX_DILATION] = { .i = axes }, [MAX_CEIL_MODE] = { .i = desc->ceil_mode }
+    };
     if (!x) return NULL;
-    static const tuff_pool2d_desc none;
+    if (desc->exclude_padding) return refuse(op, x, "exclude_padding");
+    if (desc->divisor_override) return refuse(op, x, "divisor_override");
+    set_window(a, axes, desc->kernel, desc->stride, desc->padding);
+    for (uint32_t axis = 0; axis < axes; axis++)
+        a[MAX_DILATION].list[axis] = desc->dilation[axis] ? desc->dilation[axis] : 1;
+    return apply_unary(op, x, a);
+}
+
+static tuff_tensor *apply_average(const operator* op, tuff_tensor *x, const tuff_pool2d_desc *desc) {
+    attribute_value a[AVG_ATTRIBUTES_2D] = {
+        [AVG_CEIL_MODE] = { .i = desc->ceil_mode },
+        [AVG_INCLUDE_PADDING] = { .i = !desc->exclude_padding },
+        [AVG_DIVISOR] = { .i = desc->divisor_override ? desc->divisor_override : ATTRIBUTE_NONE },
+    };
+    if (!x) return NULL;
+    if (desc->dilation[0] || desc->dilation[1]) return refuse(op, x, "dilation");
+    set_window(a, axes_of(op), desc->kernel, desc->stride, desc->padding);
+    return apply_unary(op, x, a);
+}
+
+/* The same numbers for a sequence, in front. */
+static tuff_pool2d_desc of_sequence(const tuff_pool1d_desc *desc) {
+    static const tuff_pool1d_desc none;
     if (!desc) desc = &none;
-    attribute_value attributes[4] = { [KERNEL] = { .i = 2 }, [STRIDE] = { .i = 2 }, [PADDING] = { .i = 2 } };
-    for (uint32_t axis = 0; axis < 2; axis++) {
-        attributes[KERNEL].list[axis] = desc->kernel[axis];
-        attributes[STRIDE].list[axis] = desc->stride[axis] ? desc->stride[axis] : desc->kernel[axis];
-        attributes[PADDING].list[axis] = desc->padding[axis];
-    }
-    attributes[INCLUDE_PADDING].i = !desc->exclude_padding;
-    return graph_apply(x->graph, op, &x, 1, attributes, NULL);
+    return (tuff_pool2d_desc){ .kernel = { desc->kernel },
+                               .stride = { desc->stride },
+                               .padding = { desc->padding },
+                               .dilation = { desc->dilation },
+                               .ceil_mode = desc->ceil_mode,
+                               .exclude_padding = desc->exclude_padding };
+}
+
+static const tuff_pool2d_desc no_desc;
+
+tuff_tensor *tuff_max_pool1d(tuff_tensor *x, const tuff_pool1d_desc *desc) {
+    tuff_pool2d_desc window = of_sequence(desc);
+    return apply_max(&operator_max_pool1d, x, &window);
+}
+
+tuff_tensor *tuff_avg_pool1d(tuff_tensor *x, const tuff_pool1d_desc *desc) {
+    tuff_pool2d_desc window = of_sequence(desc);
+    return apply_average(&operator_avg_pool1d, x, &window);
 }
 
 tuff_tensor *tuff_max_pool2d(tuff_tensor *x, const tuff_pool2d_desc *desc) {
-    return apply_pool(&max_pool2d, x, desc);
+    return apply_max(&operator_max_pool2d, x, desc ? desc : &no_desc);
 }
 
 tuff_tensor *tuff_avg_pool2d(tuff_tensor *x, const tuff_pool2d_desc *desc) {
-    return apply_pool(&avg_pool2d, x, desc);
+    return apply_average(&operator_avg_pool2d, x, desc ? desc : &no_desc);
 }
 
-/* ---- global average: a mean ----------------------------------------------------------------------- */
-
-static tuff_result infer_global(inference *inference) {
-    const node *node = inference->node;
-    const tuff_tensor *x = node->inputs[0];
-    char text[160], shape[SHAPE_TEXT];
-    if (x->shape.rank != 4)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, H, W)",
-                          node_text(node, text), x->name, shape_text(&x->shape, shape));
-    inference->shapes[0] = x->shape;
-    inference->shapes[0].sizes[2] = inference->shapes[0].sizes[3] = 1;
-    return TUFF_OK;
+tuff_tensor *tuff_adaptive_max_pool1d(tuff_tensor *x, int64_t length) {
+    return apply_unary(&operator_adaptive_max_pool1d, x, &(attribute_value){ .i = 1, .list = { length } });
 }
 
-static tuff_result expand_global(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
-                                 tuff_tensor **outputs) {
-    (void)node, (void)training;
-    outputs[0] = tuff_mean(inputs[0], &(tuff_reduce_desc){ .axes = { 2, 3 }, .axis_count = 2, .keepdim = true });
-    return graph->result;
+tuff_tensor *tuff_adaptive_avg_pool1d(tuff_tensor *x, int64_t length) {
+    return apply_unary(&operator_adaptive_avg_pool1d, x, &(attribute_value){ .i = 1, .list = { length } });
 }
 
-/* gx = gradient / (H W), broadcast: a chain over x's shape */
-static tuff_result expand_global_backward(tuff_graph *graph, const node *node, tuff_tensor *const *inputs,
-                                          bool training, tuff_tensor **outputs) {
-    (void)node, (void)training;
-    const tuff_shape *x = &inputs[1]->shape;
-    float share = (float)(1.0 / (double)(x->sizes[2] * x->sizes[3]));
-    outputs[0] = tuff_mul(inputs[0], tuff_constant(graph, share, *x));
-    return graph->result;
+tuff_tensor *tuff_adaptive_max_pool2d(tuff_tensor *x, int64_t height, int64_t width) {
+    return apply_unary(&operator_adaptive_max_pool2d, x, &(attribute_value){ .i = 2, .list = { height, width } });
 }
 
-static const operator global_avg_pool2d_backward = {
-    .name = "global_avg_pool2d_backward",
-    .flags = OPERATOR_INTERNAL,
-    .formula = "gx = gradient / (H W)",
-    .inputs = { "grad_output", "input" },
-    .shape_only = 1u << 1,
-    .infer = infer_pool_backward,
-    .expand = expand_global_backward,
-};
-
-static tuff_result gradient_global(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                   tuff_tensor **grad_inputs) {
-    (void)needs;
-    return gradient_of(&global_avg_pool2d_backward, node, grad_outputs[0], grad_inputs);
+tuff_tensor *tuff_adaptive_avg_pool2d(tuff_tensor *x, int64_t height, int64_t width) {
+    return apply_unary(&operator_adaptive_avg_pool2d, x, &(attribute_value){ .i = 2, .list = { height, width } });
 }
 
-static const operator global_avg_pool2d = {
-    .name = "global_avg_pool2d",
-    .formula = "y[n, c, 0, 0] = mean of x[n, c]",
-    .inputs = { "input" },
-    .pytorch = "torch.nn.functional.adaptive_avg_pool2d",
-    .infer = infer_global,
-    .gradient = gradient_global,
-    .expand = expand_global,
-};
+tuff_tensor *tuff_global_max_pool2d(tuff_tensor *x) {
+    return tuff_adaptive_max_pool2d(x, 1, 1);
+}
 
 tuff_tensor *tuff_global_avg_pool2d(tuff_tensor *x) {
-    return x ? graph_apply(x->graph, &global_avg_pool2d, &x, 1, NULL, NULL) : NULL;
+    return tuff_adaptive_avg_pool2d(x, 1, 1);
 }
 
-static const operator* const rows[] = { &max_pool2d,          &max_pool2d_backward, &avg_pool2d,
-                                        &avg_pool2d_backward, &global_avg_pool2d,   &global_avg_pool2d_backward };
+static const operator* const rows[] = { &operator_max_pool1d,          &operator_max_pool2d,
+                                        &operator_avg_pool1d,          &operator_avg_pool2d,
+                                        &operator_adaptive_max_pool1d, &operator_adaptive_max_pool2d,
+                                        &operator_adaptive_avg_pool1d, &operator_adaptive_avg_pool2d,
+                                        &operator_max_windows,         &operator_max_windows_backward,
+                                        &operator_average_windows,     &operator_average_windows_backward };
 const operator_family family_pooling = { rows, sizeof rows / sizeof *rows };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +29,28 @@ static bool parse_int(const char *text, const char **end, int64_t *value) {
     return true;
 }
 
+/* A finite number up to `end`. */
+static bool parse_number(const char *text, const char **end, double *value) {
+    char *stop;
+    *value = strtod(text, &stop);
+    *end = stop;
+    return stop != text && isfinite(*value);
+}
+
 static bool parse_list(const attribute *attribute, const char *text, attribute_value *value) {
+    bool none_allowed = attribute->length == 0 || attribute->like || (attribute->value.i == 0 && !attribute->required);
     value->i = 0;
-    if (is_none(text) || !*text) return attribute->length == 0 || attribute->like;
+    if (is_none(text) || !*text) return none_allowed;
     for (;;) {
-        if (value->i == MAX_LIST || !parse_int(text, &text, &value->list[value->i])) return false;
+        if (value->i == MAX_LIST) return false;
+        if (attribute->type == ATTRIBUTE_INTS && !parse_int(text, &text, &value->list[value->i])) return false;
+        if (attribute->type == ATTRIBUTE_FLOATS && !parse_number(text, &text, &value->numbers[value->i])) return false;
         value->i++;
         if (!*text) break;
         if (*text++ != ',') return false;
     }
     for (; value->i == 1 && attribute->length > 1; value->i = attribute->length)
-        for (uint32_t k = 1; k < attribute->length; k++) value->list[k] = value->list[0];
+        for (uint32_t k = 1; k < attribute->length; k++) value->list[k] = value->list[0]; /* a FLOATS' bits, too */
     return attribute->length == 0 || value->i == attribute->length;
 }
 
@@ -58,13 +70,13 @@ static bool parse_value(const attribute *attribute, const char *text, attribute_
     case ATTRIBUTE_INT:
         if (is_none(text) && attribute->value.i == ATTRIBUTE_NONE) return value->i = ATTRIBUTE_NONE, true;
         return parse_int(text, &end, &value->i) && !*end;
-    case ATTRIBUTE_FLOAT:
-        value->f = strtod(text, (char **)&end);
-        return end != text && !*end;
+    case ATTRIBUTE_FLOAT: value->f = strtod(text, (char **)&end); return end != text && !*end;
     case ATTRIBUTE_BOOL:
         value->i = strcmp(text, "true") == 0 || strcmp(text, "True") == 0;
         return value->i || strcmp(text, "false") == 0 || strcmp(text, "False") == 0;
-    case ATTRIBUTE_INTS: return parse_list(attribute, text, value);
+    case ATTRIBUTE_INTS:
+    case ATTRIBUTE_FLOATS: return parse_list(attribute, text, value);
+    case ATTRIBUTE_STRING: return (size_t)snprintf(value->text, sizeof value->text, "%s", text) < sizeof value->text;
     case ATTRIBUTE_CHOICE: return parse_choice(attribute->choices, text, &value->i);
     }
     return false;
@@ -95,7 +107,7 @@ tuff_result attributes_set(attributes *attributes, const char *text) {
         return error_set(TUFF_ERROR_ARGUMENT, "%s: attribute '%s' is '%.100s'; it must be %s", op->name,
                          attribute->name, value, attribute_type_text(attribute, possible));
     }
-    attributes->given[i] = attribute->type != ATTRIBUTE_INTS || attributes->values[i].i > 0 || !attribute->like;
+    attributes->given[i] = !attribute->like || attributes->values[i].i > 0;
     return TUFF_OK;
 }
 
@@ -131,6 +143,12 @@ char *attribute_value_text(const attribute *attribute, const attribute_value *va
         for (int64_t i = 0; i < value->i && used < ATTRIBUTE_TEXT - 24; i++)
             used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), "%s%" PRId64, i ? "," : "", value->list[i]);
         break;
+    case ATTRIBUTE_FLOATS:
+        if (value->i == 0) snprintf(text, ATTRIBUTE_TEXT, "none");
+        for (int64_t i = 0; i < value->i && used < ATTRIBUTE_TEXT - 24; i++)
+            used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), "%s%.9g", i ? "," : "", value->numbers[i]);
+        break;
+    case ATTRIBUTE_STRING: snprintf(text, ATTRIBUTE_TEXT, "%s", value->text); break;
     case ATTRIBUTE_CHOICE: {
         const char *at = attribute->choices;
         for (int64_t i = 0; i < value->i && at; i++)
@@ -151,10 +169,16 @@ char *attribute_type_text(const attribute *attribute, char text[ATTRIBUTE_TEXT])
     case ATTRIBUTE_FLOAT: snprintf(text, ATTRIBUTE_TEXT, "a number"); break;
     case ATTRIBUTE_BOOL: snprintf(text, ATTRIBUTE_TEXT, "true or false"); break;
     case ATTRIBUTE_INTS:
+    case ATTRIBUTE_FLOATS: {
+        const char *what = attribute->type == ATTRIBUTE_INTS ? "integers" : "numbers";
         if (attribute->length > 1)
-            snprintf(text, ATTRIBUTE_TEXT, "%u integers with commas between them, or one for all", attribute->length);
+            snprintf(text, ATTRIBUTE_TEXT, "%u %s with commas between them, or one for all", attribute->length, what);
         else
-            snprintf(text, ATTRIBUTE_TEXT, "integers with commas between them");
+            snprintf(text, ATTRIBUTE_TEXT, "%s with commas between them", what);
+        break;
+    }
+    case ATTRIBUTE_STRING:
+        snprintf(text, ATTRIBUTE_TEXT, "a text of at most %zu characters", sizeof attribute->value.text - 1);
         break;
     case ATTRIBUTE_CHOICE:
         used = snprintf(text, ATTRIBUTE_TEXT, "one of ");

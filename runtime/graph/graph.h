@@ -34,9 +34,13 @@ struct tuff_tensor {
 };
 
 typedef struct attribute_value {
-    int64_t i;              /* INT, BOOL, CHOICE */
-    double f;               /* FLOAT */
-    int64_t list[MAX_LIST]; /* INTS; i is the length */
+    int64_t i; /* INT, BOOL, CHOICE */
+    double f;  /* FLOAT */
+    union {
+        int64_t list[MAX_LIST];                /* INTS; i is the length */
+        double numbers[MAX_LIST];              /* FLOATS; i is the length */
+        char text[MAX_LIST * sizeof(int64_t)]; /* STRING, with its end; the rest is zero */
+    };
 } attribute_value;
 
 struct node {

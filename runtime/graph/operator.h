@@ -23,6 +23,8 @@ typedef enum attribute_type {
     ATTRIBUTE_BOOL,
     ATTRIBUTE_INTS,
     ATTRIBUTE_CHOICE, /* one of some words; value.i counts them */
+    ATTRIBUTE_FLOATS,
+    ATTRIBUTE_STRING,
 } attribute_type;
 
 /* PyTorch's None, where an INT may be that. */
@@ -34,7 +36,7 @@ typedef struct attribute {
     attribute_value value; /* the default */
     const char *choices;   /* CHOICE: the words, "mean|sum|none" */
     const char *like;      /* INTS: the attribute whose value is the default */
-    uint32_t length;       /* INTS: how many, and one number stands for all of them; 0: any number */
+    uint32_t length;       /* INTS, FLOATS: how many, and one number stands for all of them; 0: any number */
     bool required;         /* there is no default */
 } attribute;
 

@@ -15,6 +15,7 @@ static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
     &LAYERS_POINTWISE,
     &LAYERS_RECURRENT,
+    &LAYERS_POOLING,
 };
 
 static tuff_device *device;

@@ -39,5 +39,6 @@ typedef struct layers_family {
 extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_RECURRENT;
+extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;
 
 #endif

@@ -176,7 +176,7 @@ static int random_image_operator(recipe *r, dice *d, int x) {
     case 1:
         return apply(r, "avg_pool2d", 1, &x, "kernel_size=%lld,%lld %s count_include_pad=%s", (long long)kernel[0],
                      (long long)kernel[1], window, count_padding ? "true" : "false");
-    case 2: return unary(r, "global_avg_pool2d", x);
+    case 2: return apply(r, "adaptive_avg_pool2d", 1, &x, "%s", "output_size=1");
     default: break;
     }
     if (in > 1 && !draw(d, 3)) {

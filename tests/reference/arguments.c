@@ -54,6 +54,23 @@ void arg_sizes(const recipe_args *args, const char *name, int64_t *values, int64
     for (int64_t i = given; i < count; i++) values[i] = given ? values[0] : standard;
 }
 
+void arg_numbers(const recipe_args *args, const char *name, double *values, int64_t count, double standard) {
+    const char *value = arg_is(args, name, "none") ? NULL : find(args, name);
+    for (int64_t i = 0; i < count; i++) {
+        char *end = NULL;
+        values[i] = value ? strtod(value, &end) : i && find(args, name) ? values[0] : standard;
+        value = end && *end == ',' ? end + 1 : NULL;
+    }
+}
+
+void arg_text(const recipe_args *args, const char *name, char *text, size_t size) {
+    const char *value = find(args, name);
+    size_t length = value ? strcspn(value, " ") : 0;
+    if (length >= size) length = size - 1;
+    if (value) memcpy(text, value, length);
+    text[length] = 0;
+}
+
 int arg_axis(const recipe_args *args, const char *name, int64_t standard, const ref *x) {
     int64_t axis = arg_int(args, name, standard);
     return (int)(axis < 0 ? axis + (int64_t)x->shape.rank : axis);

@@ -27,6 +27,10 @@ bool arg_given(const recipe_args *args, const char *name);
 int64_t arg_list(const recipe_args *args, const char *name, int64_t *values, int64_t most);
 /* A list of `count`, for which one number may stand; `standard` for all if it is not given. */
 void arg_sizes(const recipe_args *args, const char *name, int64_t *values, int64_t count, int64_t standard);
+/* The same of numbers, which are not rounded. */
+void arg_numbers(const recipe_args *args, const char *name, double *values, int64_t count, double standard);
+/* A word, cut to fit; "" if it is not given. */
+void arg_text(const recipe_args *args, const char *name, char *text, size_t size);
 /* An axis that may count from the end. */
 int arg_axis(const recipe_args *args, const char *name, int64_t standard, const ref *x);
 /* A set of axes as bits, 0 (all) if it is not given. */

@@ -95,12 +95,6 @@ ref *ref_conv2d(const ref *x, const ref *weight, const ref *bias, const ref_wind
 void ref_conv2d_grad(const ref *x, const ref *weight, const ref_window *window, int64_t groups, const ref *gy, ref *gx,
                      ref *gweight, ref *gbias);
 
-/* ---- pooling ---- */
-ref *ref_max_pool2d(const ref *x, const ref_window *window);
-void ref_max_pool2d_grad(const ref *x, const ref_window *window, const ref *gy, ref *gx);
-ref *ref_avg_pool2d(const ref *x, const ref_window *window, bool exclude_padding);
-void ref_avg_pool2d_grad(const ref *x, const ref_window *window, bool exclude_padding, const ref *gy, ref *gx);
-
 /* ---- normalisation over every axis but 1; mean and variance NULL: the batch's own (training) ---- */
 ref *ref_batch_norm(const ref *x, const ref *weight, const ref *bias, const ref *mean, const ref *variance,
                     double epsilon);
