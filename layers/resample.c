@@ -4,7 +4,9 @@
  *
  * The coordinates are PyTorch's: with align_corners, pixel o of `out` lies at o (in - 1) / (out - 1) of the pixels
  * 0 .. in - 1; otherwise at (o + 1/2) / scale - 1/2, where scale is the given factor or out / in. nearest takes pixel
- * floor(o / scale), in float32 as PyTorch does, since there a rounding error moves whole pixels. */
+ * floor(o / scale), in float32 as PyTorch does, since there a rounding error moves whole pixels. Where a factor leaves
+ * the size as it is (1.04 of 20 pixels), linear copies, as in PyTorch; its gradients of nearest and bicubic do, too,
+ * which are not those of its forward passes: here they are. */
 #include "layers/resample.h"
 
 #include "layers/flat.h"
@@ -87,8 +89,7 @@ static void add_interpolated(bands *b, int64_t o, const resampling *r, double sc
     if (r->mode == RESAMPLE_NEAREST || r->mode == RESAMPLE_NEAREST_EXACT) {
         float step = scale > 0 ? (float)(1.0 / scale) : (float)in / (float)out;
         float at = r->mode == RESAMPLE_NEAREST ? (float)o * step : ((float)o + 0.5f) * step;
-        bool same = r->mode == RESAMPLE_NEAREST && in == out;
-        add_row(b, o, same ? o : at < (float)in ? clamp((int64_t)floorf(at), last) : last, &(double){ 1 }, 1);
+        add_row(b, o, at < (float)in ? clamp((int64_t)floorf(at), last) : last, &(double){ 1 }, 1);
         return;
     }
     double step = scale > 0 ? 1.0 / scale : (double)in / (double)out;

@@ -1,6 +1,6 @@
 #version 450
 // y[n, oh, ow, c] = the sum of the window's pixels that lie in the image, divided by `divisor`, by the window's pixels
-// in the padded image, or with EXCLUDE_PADDING by its pixels in the image. Each of its rows is summed apart.
+// in the padded image, or with EXCLUDE_PADDING by its pixels in the image. Each of its rows is summed apart, a long one in parts of 32.
 #extension GL_GOOGLE_include_directive : require
 #include "pooling/window.glsl"
 
@@ -16,8 +16,12 @@ void work_at(place p) {
     VALUE sum = VALUE(0.0);
     for (int row = rows.begin; row < rows.end; row++) {
         VALUE line = VALUE(0.0);
-        for (int column = columns.begin; column < columns.end; column++)
-            line += x[first_x + offset_of(p, row, column, in_height, in_width)];
+        for (int from = columns.begin; from < columns.end; from += 32) {
+            VALUE part = VALUE(0.0);
+            for (int column = from; column < min(from + 32, columns.end); column++)
+                part += x[first_x + offset_of(p, row, column, in_height, in_width)];
+            line += part;
+        }
         sum += line;
     }
     y[first_y + offset_of(p, p.row, p.column, out_height, out_width)] = sum / divisor_of(p.row, p.column);
