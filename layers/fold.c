@@ -340,7 +340,7 @@ static tuff_result expand_shuffle(tuff_graph *graph, const node *node, tuff_tens
     const tuff_shape *shape = &inputs[0]->shape;
     const int64_t *sizes = shape->sizes + shape->rank - 3;
     tuff_tensor *x = tuff_reshape(inputs[0], TUFF_SHAPE(-1, sizes[0] / (r * r), r, r, sizes[1], sizes[2]));
-    x = tuff_transpose(tuff_transpose(tuff_transpose(x, 2, 4), 3, 4), 4, 5);
+    x = tuff_permute(x, (int32_t[]){ 0, 1, 4, 2, 5, 3 }, 6);
     outputs[0] = reshape_open(x, shuffled_shape(shape, r, true));
     return graph->result;
 }
@@ -353,7 +353,7 @@ static tuff_result expand_unshuffle(tuff_graph *graph, const node *node, tuff_te
     const tuff_shape *shape = &inputs[0]->shape;
     const int64_t *sizes = shape->sizes + shape->rank - 3;
     tuff_tensor *x = tuff_reshape(inputs[0], TUFF_SHAPE(-1, sizes[0], sizes[1] / r, r, sizes[2] / r, r));
-    x = tuff_transpose(tuff_transpose(tuff_transpose(x, 4, 5), 3, 4), 2, 4);
+    x = tuff_permute(x, (int32_t[]){ 0, 1, 3, 5, 2, 4 }, 6);
     outputs[0] = reshape_open(x, shuffled_shape(shape, r, false));
     return graph->result;
 }

@@ -94,6 +94,10 @@ static void draw_value(dice *d, const attribute *attribute, attribute_value *val
         for (int64_t i = 0; i < value->i; i++)
             if (draw(d, 2)) value->list[i] += (int64_t)draw(d, 3) - 1;
         break;
+    case ATTRIBUTE_FLOATS:
+        for (int64_t i = 0; i < value->i; i++) value->numbers[i] *= 0.5 + (double)draw(d, 7) / 4;
+        break;
+    case ATTRIBUTE_STRING: break; /* of letters that belong to the operands */
     }
 }
 

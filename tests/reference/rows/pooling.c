@@ -245,8 +245,10 @@ static double interpolated_weight(const recipe_args *a, int64_t in, int64_t size
         return (double)in >= begin && (double)in < end ? 1 / (end - begin) : 0;
     }
     if (!arg_given(a, "mode") || arg_is(a, "mode", "nearest") || arg_is(a, "mode", "nearest-exact")) {
-        double half = arg_is(a, "mode", "nearest-exact") ? 0.5 : 0;
-        return fmin(floor(((double)o + half) / scale + 1e-9), last) == (double)in;
+        /* PyTorch's float32: here a rounding error moves whole pixels */
+        float half = arg_is(a, "mode", "nearest-exact") ? 0.5f : 0, step = (float)(1 / scale);
+        if (fabs(scale * (double)size - (double)count) < 1e-6) step = (float)size / (float)count;
+        return fmin(floorf(((float)o + half) * step), last) == (double)in;
     }
     double at = ((double)o + 0.5) / scale - 0.5;
     if (aligned) at = count > 1 ? (double)o * last / (double)(count - 1) : 0;
