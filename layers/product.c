@@ -5,6 +5,7 @@
 #include "layers/product_internal.h"
 #include "runtime/program/view.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Joins axes that lie one after the other in every operand, and drops those of size 1. */
@@ -49,18 +50,27 @@ static tuff_result check_numbers(const product_lowering *s) {
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a product of %lld x %lld x %lld; each may be 2^31 - 1 at most",
                          s->node->label, (long long)p->m, (long long)p->n, (long long)p->k);
     if (p->loader == LOADER_PLAIN) return TUFF_OK;
-    const int64_t *sizes = p->image.view->shape.sizes;
-    bool fits = true;
-    for (uint32_t i = 0; i < 2; i++) {
-        fits = fits && sizes[2 + i] <= INT16_MAX && p->image.grid[i] <= INT16_MAX;
-        fits = fits && p->image.scale[i] <= INT16_MAX && p->image.divide[i] <= INT16_MAX;
-        fits = fits && p->image.offset[i] <= INT16_MAX && p->image.offset[i] >= INT16_MIN;
-        fits = fits && p->image.advance[i] <= INT16_MAX && p->image.advance[i] >= INT16_MIN;
+    for (uint32_t i = 0; i < IMAGE_AXES; i++) {
+        int64_t farthest = p->image.grid[i] * p->image.scale[i] + llabs(p->image.offset[i])
+                           + p->image.kernel[i] * llabs(p->image.advance[i]);
+        if (farthest <= most) continue;
+        return error_set(TUFF_ERROR_UNSUPPORTED,
+                         "%s: padding and dilation reach %lld pixels far; 2^31 - 1 are possible", s->node->label,
+                         (long long)farthest);
     }
-    if (fits) return TUFF_OK;
-    return error_set(TUFF_ERROR_UNSUPPORTED,
-                     "%s: the image's height and width, stride, padding and dilation may be %d at most", s->node->label,
-                     INT16_MAX);
+    return TUFF_OK;
+}
+
+/* Whether 16 bits for height and width cannot say all. */
+static bool is_volume(const product_image *image) {
+    const int64_t *const numbers[] = { image->grid,   image->scale,   image->kernel,
+                                       image->offset, image->advance, image->divide };
+    for (uint32_t i = 0; i < IMAGE_AXES; i++) {
+        if (image_size(image->view, i) > INT16_MAX) return true;
+        for (uint32_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+            if (numbers[k][i] > INT16_MAX || numbers[k][i] < INT16_MIN) return true;
+    }
+    return image_size(image->view, 0) > 1 || image->grid[0] > 1 || image->kernel[0] > 1;
 }
 
 /* ---- slices ------------------------------------------------------------------------------------- */
@@ -106,7 +116,7 @@ static bool find_axis(const product_lowering *s, slice_axis *axis) {
 static void take_slice(product_lowering *s, slice_axis axis, int64_t begin, int64_t count) {
     product *p = &s->p;
     bool image = p->loader != LOADER_PLAIN;
-    int64_t grid = image ? p->image.grid[0] * p->image.grid[1] : 1;
+    int64_t grid = image ? p->image.grid[0] * p->image.grid[1] * p->image.grid[2] : 1;
     if (image) {
         p->a.offset += begin * p->image.view->strides[0];
         p->image.images = count;
@@ -212,13 +222,19 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
         if (rows == 1) matrices[i]->row = 0;
         if (columns == 1) matrices[i]->column = 0;
     }
-    if (s.p.loader != LOADER_PLAIN) s.p.image.images = s.p.image.view->shape.sizes[0];
+    if (s.p.loader != LOADER_PLAIN) {
+        s.p.image.images = s.p.image.view->shape.sizes[0];
+        s.p.image.volume = is_volume(&s.p.image);
+    }
     uint64_t batch = 1;
     for (uint32_t i = 0; i < PRODUCT_BATCH_AXES; i++) batch *= (uint64_t)s.p.batch[i];
 
     tuff_device *device = lowering_device(lowering);
     uint64_t m = (uint64_t)s.p.m, n = (uint64_t)s.p.n, count = m * n * batch;
-    TRY(product_variant_choose(device, m, n, (uint64_t)s.p.k, batch, &s.variant));
+    if (s.p.depthwise)
+        s.variant = product_variant_depthwise();
+    else
+        TRY(product_variant_choose(device, m, n, (uint64_t)s.p.k, batch, &s.variant));
     s.k_part = (uint32_t)s.p.k;
     bool splits = !node->chain && s.p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s.p);
     uint32_t slices = splits ? slices_of_k(&s) : 1;

@@ -16,17 +16,30 @@ typedef struct product_matrix {
     int64_t batch[PRODUCT_BATCH_AXES];
 } product_matrix;
 
-/* The images that LOADER_WINDOW and LOADER_PATCH read A from: pixel (y, x) of the grid meets, under tap (ty, tx) of the
- * kernel, pixel (y * scale + offset + ty * advance) / divide of the image, if that is whole and inside. */
+/* The images that LOADER_WINDOW and LOADER_PATCH read A from: pixel p of the grid meets, under tap t of the kernel,
+ * pixel (p * scale + offset + t * advance) / divide of the image, if that is whole and inside: along each of three
+ * axes, depth, height and width. An image that lacks the first of them is 1 pixel deep and high. */
+enum { IMAGE_AXES = 3 };
 typedef struct product_image {
-    const view *view; /* (N, C, H, W) */
+    const view *view; /* (N, C, W), (N, C, H, W) or (N, C, D, H, W) */
     int64_t channels; /* of one group */
-    int64_t kernel_w; /* taps in a row of the kernel */
-    int64_t grid[2];  /* of the pixels that are rows (WINDOW) or run over by k (PATCH) */
-    int64_t scale[2], offset[2], advance[2], divide[2];
-    int64_t images; /* set by product_lower */
+    int64_t kernel[IMAGE_AXES];
+    int64_t grid[IMAGE_AXES]; /* of the pixels that are rows (WINDOW) or run over by k (PATCH) */
+    int64_t scale[IMAGE_AXES], offset[IMAGE_AXES], advance[IMAGE_AXES], divide[IMAGE_AXES];
     int64_t b_tap;  /* WINDOW: from one tap's matrix in B to the next one's */
+    int64_t images; /* this and the next are set by product_lower */
+    bool volume;    /* there is a depth, or an axis is longer than 16 bits can say */
 } product_image;
+
+/* The place among a view's axes of depth (0), height (1) or width (2); 0 if it has none. */
+static inline uint32_t image_axis(const view *image, uint32_t axis) {
+    uint32_t at = image->shape.rank + axis;
+    return at < 2 + IMAGE_AXES ? 0 : at - IMAGE_AXES;
+}
+static inline int64_t image_size(const view *image, uint32_t axis) {
+    uint32_t at = image_axis(image, axis);
+    return at ? image->shape.sizes[at] : 1;
+}
 
 typedef struct product {
     product_loader loader;
@@ -36,6 +49,9 @@ typedef struct product {
     uint32_t batch_axes;
     product_matrix a, b, d; /* a: only view and batch[0] unless LOADER_PLAIN */
     product_image image;
+    /* Not 0: depthwise. All groups are columns of one product, in which A's element depends on the column too: this
+     * many neighbouring columns have the same channels of the image. */
+    int64_t depthwise;
     uint32_t own_inputs; /* the epilogue's extra inputs follow them in node->inputs */
 } product;
 

@@ -54,10 +54,10 @@ view product_view_extra(const product_lowering *s, uint32_t i) {
         v.strides[v.shape.rank] = e->batch[axis];
         v.shape.sizes[v.shape.rank++] = p->batch[axis];
     }
-    const int64_t sizes[4] = { p->n, plain ? p->m : p->image.grid[1], plain ? 1 : p->image.grid[0],
-                               plain ? 1 : p->image.images };
-    const int64_t strides[4] = { e->n, e->x, e->y, e->image };
-    for (uint32_t axis = 0; axis < (plain ? 2 : 4); axis++) {
+    const int64_t *grid = p->image.grid;
+    const int64_t sizes[5] = { p->n, plain ? p->m : grid[2], grid[1], grid[0], p->image.images };
+    const int64_t strides[5] = { e->n, e->x, e->y, e->z, e->image };
+    for (uint32_t axis = 0; axis < (plain ? 2 : 5); axis++) {
         v.strides[v.shape.rank] = strides[axis];
         v.shape.sizes[v.shape.rank++] = sizes[axis];
     }
@@ -82,10 +82,13 @@ static uint32_t mode_of_a(const product_lowering *s) {
     if (!fours(s->a_first) || !batch_is_fours(p, &p->a)) return MODE_ONE;
     if (p->loader != LOADER_PLAIN) {
         const view *image = p->image.view;
-        bool usable = fours(p->image.channels) && image->strides[1] == 1;
-        for (uint32_t i = 0; i < 4; i++)
+        bool usable = image->strides[1] == 1;
+        usable =
+            usable && (p->depthwise ? p->image.channels * p->depthwise == 1 && fours(p->n) : fours(p->image.channels));
+        for (uint32_t i = 0; i < image->shape.rank; i++)
             if (i != 1 && image->shape.sizes[i] > 1 && !fours(image->strides[i])) usable = false;
-        return !usable ? MODE_ONE : p->loader == LOADER_WINDOW ? MODE_ALONG_K : MODE_ALONG_M;
+        if (!usable) return MODE_ONE;
+        return p->depthwise ? MODE_ALONG_N : p->loader == LOADER_WINDOW ? MODE_ALONG_K : MODE_ALONG_M;
     }
     if (p->a.column == 1 && fours(p->k) && (p->m == 1 || fours(p->a.row))) return MODE_ALONG_K;
     if (p->a.row == 1 && fours(p->m) && (p->k == 1 || fours(p->a.column))) return MODE_ALONG_M;
@@ -99,7 +102,7 @@ static uint32_t mode_of_b(const product_lowering *s) {
     bool window = p->loader == LOADER_WINDOW;
     bool one_matrix = !window || p->image.b_tap == p->image.channels * p->b.row;
     if (p->b.column == 1 && fours(p->n) && (p->k == 1 || fours(p->b.row)) && one_matrix) return MODE_ALONG_N;
-    if (p->b.row == 1 && (p->n == 1 || fours(p->b.column)) && fours(p->k)
+    if (p->b.row == 1 && !p->depthwise && (p->n == 1 || fours(p->b.column)) && fours(p->k)
         && (!window || (fours(p->image.channels) && fours(p->image.b_tap))))
         return MODE_ALONG_K;
     return MODE_ONE;
@@ -115,33 +118,38 @@ static uint32_t mode_of_d(const product_lowering *s) {
 
 /* ---- the call ----------------------------------------------------------------------------------- */
 
-/* n / d = (high word of n * magic + n) >> shift for n below 2^31 (Granlund and Montgomery). */
-static uint32_t magic_of(uint32_t d, uint32_t *shift) {
+uint32_t product_magic(uint32_t d, uint32_t *shift) {
     *shift = 0;
     while ((UINT64_C(1) << *shift) < d) ++*shift;
     return (uint32_t)((((UINT64_C(1) << *shift) - d) << 32) / d + 1);
 }
 
-static uint32_t pair(const int64_t values[2]) {
-    return ((uint32_t)values[0] & 0xffff) | (uint32_t)values[1] << 16;
+/* Height and width. */
+static uint32_t pair(const int64_t values[IMAGE_AXES]) {
+    return ((uint32_t)values[1] & 0xffff) | (uint32_t)values[2] << 16;
+}
+
+static uint32_t image_stride(const view *image, uint32_t axis) {
+    uint32_t at = image_axis(image, axis);
+    return at ? (uint32_t)image->strides[at] : 0;
 }
 
 static void image_params(const product *p, uint32_t *params) {
     const product_image *image = &p->image;
     const view *x = image->view;
-    int64_t size[2] = { x->shape.sizes[2], x->shape.sizes[3] };
+    const int64_t size[IMAGE_AXES] = { image_size(x, 0), image_size(x, 1), image_size(x, 2) }, *grid = image->grid;
     uint32_t shifts[4], magics[4];
-    const int64_t divisors[4] = { image->channels, image->kernel_w, image->grid[1], image->grid[0] * image->grid[1] };
-    for (uint32_t i = 0; i < 4; i++) magics[i] = magic_of((uint32_t)divisors[i], &shifts[i]);
+    const int64_t divisors[4] = { image->channels, image->kernel[2], grid[2], grid[0] * grid[1] * grid[2] };
+    for (uint32_t i = 0; i < 4; i++) magics[i] = product_magic((uint32_t)divisors[i], &shifts[i]);
     const uint32_t words[20] = {
-        (uint32_t)p->a.batch[0],
+        (uint32_t)(p->depthwise ? p->depthwise : p->a.batch[0]),
         (uint32_t)p->b.batch[0],
         (uint32_t)image->channels,
-        (uint32_t)image->kernel_w,
+        (uint32_t)image->kernel[2],
         (uint32_t)image->b_tap,
         (uint32_t)x->strides[0],
-        (uint32_t)x->strides[2],
-        (uint32_t)x->strides[3],
+        image_stride(x, 1),
+        image_stride(x, 2),
         (uint32_t)x->strides[1],
         pair(size),
         pair(image->grid),
@@ -182,9 +190,7 @@ static tuff_result call_kernels(const product_lowering *s) {
     const product_variant *variant = s->variant;
     uint64_t batch = 1;
     for (uint32_t i = 0; i < BATCH_IN_KERNEL; i++) batch *= (uint64_t)p->batch[i];
-    kernel_call call = { .kernel = variant->kernels[p->loader],
-                         .constant_count = CONSTANT_STEPS + PRODUCT_STEPS,
-                         .operand_count = 3 };
+    kernel_call call = { .kernel = variant->kernels[p->loader], .constant_count = CONSTANTS, .operand_count = 3 };
     call.constants[0] = variant->row ? limits->subgroup_size : 0;
     call.constants[1] = s->a_mode;
     call.constants[2] = s->b_mode;
@@ -192,6 +198,7 @@ static tuff_result call_kernels(const product_lowering *s) {
     /* reading one by one costs more than the test for the end: one pipeline for both */
     call.constants[4] = p->k % variant->step_k != 0 || s->k_part % variant->step_k != 0 || s->a_mode == MODE_ONE;
     call.constants[5] = batch * s->parts > 1;
+    call.constants[CONSTANT_VOLUME] = p->loader != LOADER_PLAIN && p->image.volume;
     memcpy(call.operands, s->operands, 3 * sizeof *call.operands);
     uint32_t *params = call.params;
     params[0] = (uint32_t)p->m;
@@ -211,8 +218,7 @@ static tuff_result call_kernels(const product_lowering *s) {
         image_params(p, params);
     call.param_count = p->loader == LOADER_PLAIN ? 27 : 32;
     TRY(product_add_epilogue(s, &call));
-    uint64_t tiles = divide_up((uint64_t)p->m, variant->tile_m)
-                     * divide_up((uint64_t)p->n, product_variant_columns(variant, limits));
+    uint64_t tiles = product_variant_groups(variant, limits, (uint64_t)p->m, (uint64_t)p->n);
     call.groups[0] = (uint32_t)(tiles < MAX_GROUPS ? tiles : MAX_GROUPS);
     call.groups[1] = (uint32_t)divide_up(tiles, call.groups[0]);
     uint64_t layers = batch * s->parts;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* As in shaders/product/epilogue.glsl. */
-enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 12 };
+enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 14 };
 enum { EPILOGUE_SUB_FROM = 128, EPILOGUE_GATE = 129 };
 
 /* A chain as the kernels run it: each step takes the value so far and at most one operand more. */
@@ -100,8 +100,10 @@ void product_find_extras(product_lowering *s) {
         } else {
             e->image = stride_along(e->view, output, 0);
             e->n = stride_along(e->view, output, 1);
-            e->y = stride_along(e->view, output, 2);
-            e->x = stride_along(e->view, output, 3);
+            int64_t *const strides[IMAGE_AXES] = { &e->z, &e->y, &e->x };
+            for (uint32_t axis = 0; axis < IMAGE_AXES; axis++)
+                if (output->rank + axis >= 2 + IMAGE_AXES)
+                    *strides[axis] = stride_along(e->view, output, output->rank + axis - IMAGE_AXES);
             e->batch[0] = e->n * s->p.n;
         }
     }
@@ -111,10 +113,12 @@ void product_find_extras(product_lowering *s) {
 void product_classify_extras(product_lowering *s) {
     const product *p = &s->p;
     bool plain = p->loader == LOADER_PLAIN;
-    int64_t grid_w = plain ? p->m : p->image.grid[1], grid_size = plain ? p->m : p->image.grid[0] * p->image.grid[1];
+    const int64_t *grid = p->image.grid;
+    int64_t grid_w = plain ? p->m : grid[2], plane = plain ? p->m : grid[1] * grid_w,
+            grid_size = plain ? p->m : grid[0] * plane;
     for (uint32_t i = 0; i < s->extra_count; i++) {
         product_extra *e = &s->extras[i];
-        bool columns = (e->n == 1 || p->n == 1) && !e->x && !e->y && !e->image, like = true;
+        bool columns = (e->n == 1 || p->n == 1) && !e->x && !e->y && !e->z && !e->image, like = true;
         for (uint32_t axis = 0; axis < p->batch_axes; axis++)
             if (p->batch[axis] > 1) {
                 if (plain && e->batch[axis]) columns = false;
@@ -123,7 +127,8 @@ void product_classify_extras(product_lowering *s) {
             }
         if (p->n > 1 && e->n != p->d.column) like = false;
         if (grid_w > 1 && e->x != p->d.row) like = false;
-        if (grid_size > grid_w && e->y != p->d.row * grid_w) like = false;
+        if (plane > grid_w && e->y != p->d.row * grid_w) like = false;
+        if (grid_size > plane && e->z != p->d.row * plane) like = false;
         if (p->m > grid_size && e->image != p->d.row * grid_size) like = false;
         view range = product_view_extra(s, i);
         s->operands[BINDING_EXTRA + i] = lowering_operand(s->lowering, &range, ACCESS_READ, &e->first);
@@ -133,18 +138,55 @@ void product_classify_extras(product_lowering *s) {
     }
 }
 
-/* Constants 5 and up, the extra inputs' bindings, and the record with their strides and the chain's constants. */
+/* What shaders/product/product.glsl reads of an image with a depth or long axes. */
+static void volume_words(const product_image *image, uint32_t *words) {
+    uint32_t shifts[2], strides = image_axis(image->view, 0), used = 0;
+    const int64_t sizes[IMAGE_AXES] = { image_size(image->view, 0), image_size(image->view, 1),
+                                        image_size(image->view, 2) };
+    const int64_t *const axes[] = { sizes, image->grid, image->scale, image->offset, image->advance, image->divide };
+    for (uint32_t i = 0; i < sizeof axes / sizeof *axes; i++)
+        for (uint32_t axis = 0; axis < IMAGE_AXES; axis++) words[used++] = (uint32_t)axes[i][axis];
+    words[used++] = strides ? (uint32_t)image->view->strides[strides] : 0;
+    words[used++] = (uint32_t)image->kernel[1];
+    words[used++] = product_magic((uint32_t)image->kernel[1], &shifts[0]);
+    words[used++] = product_magic((uint32_t)image->grid[1], &shifts[1]);
+    words[used] = shifts[0] | shifts[1] << 8;
+}
+
+static void extra_words(const product *p, const product_extra *e, uint32_t *words) {
+    bool plain = p->loader == LOADER_PLAIN;
+    const int64_t *grid = p->image.grid;
+    const int64_t values[EXTRA_WORDS] = { e->first,
+                                          e->n,
+                                          e->image,
+                                          e->y,
+                                          e->x,
+                                          e->batch[0],
+                                          e->batch[1],
+                                          e->batch[2],
+                                          plain ? p->m : grid[2],
+                                          plain ? p->m : grid[0] * grid[1] * grid[2],
+                                          p->batch[0],
+                                          p->batch[1],
+                                          e->z,
+                                          plain ? 1 : grid[1] };
+    for (uint32_t i = 0; i < EXTRA_WORDS; i++) words[i] = (uint32_t)values[i];
+}
+
+/* The steps' constants, the extra inputs' bindings, and the record: an image's words, the extra inputs', the chain's
+ * constants. */
 tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
     const chain *chain = s->node->chain;
     const product *p = &s->p;
-    epilogue epilogue;
-    if (!chain) return TUFF_OK;
-    if (!translate(chain, &epilogue))
+    epilogue epilogue = { 0 };
+    bool volume = p->loader != LOADER_PLAIN && p->image.volume, record = volume;
+    if (!chain && !volume) return TUFF_OK;
+    if (chain && !translate(chain, &epilogue))
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a chain that products cannot run: a bug in accepts_epilogue",
                          s->node->label);
     for (uint32_t i = 0; i < epilogue.count; i++) call->constants[CONSTANT_STEPS + i] = epilogue.steps[i];
-    bool record = chain->constant_count > 0;
-    uint32_t words[PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 };
+    uint32_t words[VOLUME_WORDS + PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 }, used = 0;
+    if (volume) volume_words(&p->image, words), used = VOLUME_WORDS;
     for (uint32_t i = 0; i < PRODUCT_EXTRAS; i++) {
         if (i >= s->extra_count) { /* never read; as valid as any */
             call->operands[BINDING_EXTRA + i] = call->operands[BINDING_A];
@@ -154,19 +196,15 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
         call->constants[CONSTANT_EXTRA] |= e->kind << 4 * i;
         record = record || e->kind == EXTRA_STRIDED;
         call->operands[BINDING_EXTRA + i] = s->operands[BINDING_EXTRA + i];
-        uint32_t *w = words + i * EXTRA_WORDS;
-        const int64_t strides[] = { e->n, e->image, e->y, e->x, e->batch[0], e->batch[1], e->batch[2] };
-        w[0] = e->first;
-        for (uint32_t j = 0; j < 7; j++) w[1 + j] = (uint32_t)strides[j];
-        w[8] = (uint32_t)(p->loader == LOADER_PLAIN ? p->m : p->image.grid[1]);
-        w[9] = (uint32_t)(p->loader == LOADER_PLAIN ? p->m : p->image.grid[0] * p->image.grid[1]);
-        w[10] = (uint32_t)p->batch[0];
-        w[11] = (uint32_t)p->batch[1];
+        extra_words(p, e, words + used + i * EXTRA_WORDS);
     }
     call->operand_count = BINDING_EXTRA + PRODUCT_EXTRAS;
-    if (!record) return TUFF_OK;
-    memcpy(words + PRODUCT_EXTRAS * EXTRA_WORDS, chain->constants, chain->constant_count * sizeof *words);
+    uint32_t constants = chain ? chain->constant_count : 0, first;
+    if (!record && !constants) return TUFF_OK;
+    uint32_t count = used + PRODUCT_EXTRAS * EXTRA_WORDS;
+    if (constants) memcpy(words + count, chain->constants, constants * sizeof *words);
     call->operand_count = BINDING_RECORD + 1;
-    return lowering_record(s->lowering, words, PRODUCT_EXTRAS * EXTRA_WORDS + chain->constant_count,
-                           &call->operands[BINDING_RECORD], &call->params[5]);
+    TRY(lowering_record(s->lowering, words, count + constants, &call->operands[BINDING_RECORD], &first));
+    call->params[5] = first + used;
+    return TUFF_OK;
 }

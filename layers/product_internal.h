@@ -5,7 +5,8 @@
 #include "layers/product.h"
 
 enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_EXTRA + PRODUCT_EXTRAS };
-enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7 }; /* specialization constants */
+enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7, CONSTANT_VOLUME = CONSTANT_STEPS + PRODUCT_STEPS, CONSTANTS };
+enum { VOLUME_WORDS = 23 };
 enum { BATCH_IN_KERNEL = 3 };
 
 /* An extra input of the epilogue: where its element for (m, n) lies. For convolutions m counts images of grid pixels.
@@ -13,7 +14,7 @@ enum { BATCH_IN_KERNEL = 3 };
 typedef struct product_extra {
     const view *view;
     uint64_t offset; /* elements from the view's own */
-    int64_t n, image, y, x;
+    int64_t n, image, z, y, x;
     int64_t batch[PRODUCT_BATCH_AXES];
     uint32_t kind, first;
 } product_extra;
@@ -38,6 +39,8 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
 
 /* product_call.c: the kernels for what fits into bindings. */
 tuff_result product_call(product_lowering *s);
+/* n / d = (high word of n * magic + n) >> shift for n below 2^31 (Granlund and Montgomery). */
+uint32_t product_magic(uint32_t d, uint32_t *shift);
 
 /* The ranges of memory that a slice touches, as views. */
 view product_view_a(const product_lowering *s);

@@ -67,6 +67,20 @@ static const product_variant variants[] = {
 };
 enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
+static const product_variant depthwise = {
+    .name = "depthwise",
+    .about = "for convolutions with a group for each channel",
+    .kernels = { [LOADER_WINDOW] = KERNEL_DEPTHWISE_WINDOW, [LOADER_PATCH] = KERNEL_DEPTHWISE_PATCH },
+    .tile_m = 4,
+    .tile_n = 4,
+    .step_k = 1,
+    .flat = true,
+};
+
+const product_variant *product_variant_depthwise(void) {
+    return &depthwise;
+}
+
 const product_variant *product_variants(uint32_t *count) {
     *count = VARIANT_COUNT;
     return variants;
@@ -82,6 +96,16 @@ bool product_variant_runs(const product_variant *variant, const device_limits *l
 
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits) {
     return variant->row ? variant->tile_n * limits->subgroup_size : variant->tile_n;
+}
+
+static uint64_t divide_up(uint64_t a, uint64_t b) {
+    return (a + b - 1) / b;
+}
+
+uint64_t product_variant_groups(const product_variant *variant, const device_limits *limits, uint64_t m, uint64_t n) {
+    enum { FLAT_LANES = 64 };
+    uint64_t tiles = divide_up(m, variant->tile_m) * divide_up(n, product_variant_columns(variant, limits));
+    return variant->flat ? divide_up(tiles, FLAT_LANES) : tiles;
 }
 
 tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
@@ -117,16 +141,13 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
                      forced);
 }
 
-static uint64_t divide_up(uint64_t a, uint64_t b) {
-    return (a + b - 1) / b;
-}
-
 uint32_t product_split(const tuff_device *device, const product_variant *variant, uint64_t m, uint64_t n, uint32_t k,
                        uint64_t batch, uint32_t *k_part) {
     const device_limits *limits = device_get_limits(device);
-    uint64_t tiles = divide_up(m, variant->tile_m) * divide_up(n, product_variant_columns(variant, limits)) * batch;
+    uint64_t tiles = product_variant_groups(variant, limits, m, n) * batch;
     /* a part must be worth the sum over the parts that follows */
     uint64_t wanted = limits->cpu ? 16 : 256, least = limits->cpu ? 512 : 128, grain = 16;
+    if (variant->flat && !limits->cpu) wanted = 2048, least = 64; /* most of a workgroup's lanes may be idle */
     uint64_t parts = tiles < wanted ? wanted / tiles : 1;
     if (parts > k / least) parts = k / least;
     if (device_force(device, "split")) parts = 3, grain = 4;

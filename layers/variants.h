@@ -16,6 +16,7 @@ typedef struct product_variant {
     uint32_t step_k;
     bool texels;    /* its loads are texel buffers': device_limits.texels */
     bool row;       /* a workgroup is one subgroup, which shuffles */
+    bool flat;      /* the tile is an invocation's, not a workgroup's */
     uint64_t least; /* multiply-adds from which it pays, within its family */
     uint32_t lanes; /* of the subgroup, at least: narrow registers cannot hold its sums */
 } product_variant;
@@ -27,6 +28,12 @@ bool product_variant_runs(const product_variant *variant, const device_limits *l
 
 /* The columns of a workgroup's tile. */
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits);
+
+/* The workgroups for an m x n matrix. */
+uint64_t product_variant_groups(const product_variant *variant, const device_limits *limits, uint64_t m, uint64_t n);
+
+/* The one for depthwise convolutions; not among product_variants. */
+const product_variant *product_variant_depthwise(void);
 
 /* The variant for m x n x k multiply-adds, a batch of them: the forced one ("product" in the device's force list) or
  * the one that measured best on its kind of device. Error: UNSUPPORTED, if what is forced is unknown or cannot run. */

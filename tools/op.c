@@ -89,7 +89,7 @@ static json_t *attributes_json(const operator* op) {
         const attribute *a = &op->attributes[i];
         json_t *entry = json_pack("{s:s, s:s, s:b, s:o}", "name", a->name, "type", types[a->type], "required",
                                   a->required, "default", default_json(a));
-        if (a->type == ATTRIBUTE_CHOICE) json_object_set_new(entry, "choices", choices_json(a->choices));
+        if (a->choices) json_object_set_new(entry, "choices", choices_json(a->choices));
         if (a->type == ATTRIBUTE_INTS && a->length) json_object_set_new(entry, "length", json_integer(a->length));
         json_array_append_new(list, entry);
     }

@@ -21,7 +21,7 @@ static void print_attribute(const attribute *attribute) {
         printf(" = `%s`", attribute->like);
     else if (!attribute->required)
         printf(" = %s", attribute_value_text(attribute, &attribute->value, text));
-    if (attribute->type == ATTRIBUTE_CHOICE) printf(" (%s)", attribute_type_text(attribute, text));
+    if (attribute->choices) printf(" (%s)", attribute_type_text(attribute, text));
 }
 
 /* A formula may hold '|', which would end a table's cell. */

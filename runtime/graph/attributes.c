@@ -37,8 +37,21 @@ static bool parse_number(const char *text, const char **end, double *value) {
     return stop != text && isfinite(*value);
 }
 
+/* The index of a word in "mean|sum|none". */
+static bool parse_choice(const char *choices, const char *text, int64_t *value) {
+    size_t length = strlen(text);
+    *value = 0;
+    for (const char *at = choices; at; at = strchr(at, '|'), at += at != NULL, ++*value)
+        if (length && strncmp(at, text, length) == 0 && (at[length] == '|' || at[length] == 0)) return true;
+    return false;
+}
+
 static bool parse_list(const attribute *attribute, const char *text, attribute_value *value) {
     bool none_allowed = attribute->length == 0 || attribute->like || (attribute->value.i == 0 && !attribute->required);
+    if (attribute->choices && parse_choice(attribute->choices, text, &value->i)) {
+        value->i = -1 - value->i;
+        return true;
+    }
     value->i = 0;
     if (is_none(text) || !*text) return none_allowed;
     for (;;) {
@@ -52,15 +65,6 @@ static bool parse_list(const attribute *attribute, const char *text, attribute_v
     for (; value->i == 1 && attribute->length > 1; value->i = attribute->length)
         for (uint32_t k = 1; k < attribute->length; k++) value->list[k] = value->list[0]; /* a FLOATS' bits, too */
     return attribute->length == 0 || value->i == attribute->length;
-}
-
-/* The index of a word in "mean|sum|none". */
-static bool parse_choice(const char *choices, const char *text, int64_t *value) {
-    size_t length = strlen(text);
-    *value = 0;
-    for (const char *at = choices; at; at = strchr(at, '|'), at += at != NULL, ++*value)
-        if (length && strncmp(at, text, length) == 0 && (at[length] == '|' || at[length] == 0)) return true;
-    return false;
 }
 
 static bool parse_value(const attribute *attribute, const char *text, attribute_value *value) {
@@ -126,6 +130,12 @@ tuff_result attributes_end(attributes *attributes) {
     return TUFF_OK;
 }
 
+static void choice_text(const char *choices, int64_t value, char text[ATTRIBUTE_TEXT]) {
+    for (int64_t i = 0; i < value && choices; i++)
+        if ((choices = strchr(choices, '|'))) choices++;
+    if (choices) snprintf(text, ATTRIBUTE_TEXT, "%.*s", (int)strcspn(choices, "|"), choices);
+}
+
 char *attribute_value_text(const attribute *attribute, const attribute_value *value, char text[ATTRIBUTE_TEXT]) {
     int used = 0;
     text[0] = 0;
@@ -140,6 +150,7 @@ char *attribute_value_text(const attribute *attribute, const attribute_value *va
     case ATTRIBUTE_BOOL: snprintf(text, ATTRIBUTE_TEXT, "%s", value->i ? "true" : "false"); break;
     case ATTRIBUTE_INTS:
         if (value->i == 0) snprintf(text, ATTRIBUTE_TEXT, "none");
+        if (value->i < 0) choice_text(attribute->choices, -1 - value->i, text);
         for (int64_t i = 0; i < value->i && used < ATTRIBUTE_TEXT - 24; i++)
             used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), "%s%" PRId64, i ? "," : "", value->list[i]);
         break;
@@ -149,15 +160,16 @@ char *attribute_value_text(const attribute *attribute, const attribute_value *va
             used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), "%s%.9g", i ? "," : "", value->numbers[i]);
         break;
     case ATTRIBUTE_STRING: snprintf(text, ATTRIBUTE_TEXT, "%s", value->text); break;
-    case ATTRIBUTE_CHOICE: {
-        const char *at = attribute->choices;
-        for (int64_t i = 0; i < value->i && at; i++)
-            if ((at = strchr(at, '|'))) at++;
-        if (at) snprintf(text, ATTRIBUTE_TEXT, "%.*s", (int)strcspn(at, "|"), at);
-        break;
-    }
+    case ATTRIBUTE_CHOICE: choice_text(attribute->choices, value->i, text); break;
     }
     return text;
+}
+
+/* "one of mean, sum, none", behind what stands in the text. */
+static void list_choices(const char *choices, const char *begin, char text[ATTRIBUTE_TEXT], int used) {
+    used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), "%s", begin);
+    for (const char *at = choices; *at && used < ATTRIBUTE_TEXT - 3; at++)
+        used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), *at == '|' ? ", " : "%c", *at);
 }
 
 char *attribute_type_text(const attribute *attribute, char text[ATTRIBUTE_TEXT]) {
@@ -172,19 +184,19 @@ char *attribute_type_text(const attribute *attribute, char text[ATTRIBUTE_TEXT])
     case ATTRIBUTE_FLOATS: {
         const char *what = attribute->type == ATTRIBUTE_INTS ? "integers" : "numbers";
         if (attribute->length > 1)
-            snprintf(text, ATTRIBUTE_TEXT, "%u %s with commas between them, or one for all", attribute->length, what);
+            used = snprintf(text, ATTRIBUTE_TEXT, "%u %s with commas between them, or one for all", attribute->length,
+                            what);
+        else if (attribute->length)
+            used = snprintf(text, ATTRIBUTE_TEXT, attribute->type == ATTRIBUTE_INTS ? "an integer" : "a number");
         else
-            snprintf(text, ATTRIBUTE_TEXT, "%s with commas between them", what);
+            used = snprintf(text, ATTRIBUTE_TEXT, "%s with commas between them", what);
+        if (attribute->choices) list_choices(attribute->choices, ", or one of ", text, used);
         break;
     }
     case ATTRIBUTE_STRING:
         snprintf(text, ATTRIBUTE_TEXT, "a text of at most %zu characters", sizeof attribute->value.text - 1);
         break;
-    case ATTRIBUTE_CHOICE:
-        used = snprintf(text, ATTRIBUTE_TEXT, "one of ");
-        for (const char *at = attribute->choices; *at && used < ATTRIBUTE_TEXT - 3; at++)
-            used += snprintf(text + used, (size_t)(ATTRIBUTE_TEXT - used), *at == '|' ? ", " : "%c", *at);
-        break;
+    case ATTRIBUTE_CHOICE: list_choices(attribute->choices, "one of ", text, 0); break;
     }
     return text;
 }

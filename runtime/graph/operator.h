@@ -34,7 +34,8 @@ typedef struct attribute {
     const char *name; /* PyTorch's */
     attribute_type type;
     attribute_value value; /* the default */
-    const char *choices;   /* CHOICE: the words, "mean|sum|none" */
+    const char *choices;   /* CHOICE: the words, "mean|sum|none". INTS: words that may stand in place of the numbers;
+                              value.i is then -1 for the first, -2 for the second, ... */
     const char *like;      /* INTS: the attribute whose value is the default */
     uint32_t length;       /* INTS, FLOATS: how many, and one number stands for all of them; 0: any number */
     bool required;         /* there is no default */
@@ -53,9 +54,9 @@ typedef struct inference {
 typedef enum layout {
     LAYOUT_ANY = 0,       /* input: any strides. output: as the step likes (follows the largest input) */
     LAYOUT_ROW_MAJOR,     /* contiguous, last axis fastest */
-    LAYOUT_CHANNELS_LAST, /* (N, C, H, W) contiguous in the order N, H, W, C */
+    LAYOUT_CHANNELS_LAST, /* (N, C, ...) contiguous in the order N, ..., C: images of one to three axes */
     LAYOUT_MATRIX,        /* one of the last two axes has stride 1; the others are free */
-    LAYOUT_KERNEL_LAST,   /* (O, I, kh, kw) contiguous in the order kh, kw, I, O: convolution's weights */
+    LAYOUT_KERNEL_LAST,   /* (O, I, ...) contiguous in the order ..., I, O: convolution's weights, of one to three axes */
 } layout;
 
 /* Where a tensor lies: strides in elements for each logical axis. */

@@ -1,6 +1,8 @@
 /* Models: what is declared, under which name, and what is known of it. */
 #include "runtime/model/model.h"
 
+#include "runtime/program/view.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,17 +84,6 @@ tuff_result model_add_state(tuff_model *model, const state_entry *entry, const c
     return TUFF_OK;
 }
 
-/* Strides in elements of a state's physical order. */
-static void set_strides(state_entry *entry, layout layout) {
-    static const uint32_t kernel_last[] = { 0, 1, 3, 2 }; /* from the fastest axis on: O, I, kw, kh */
-    int64_t stride = 1;
-    for (uint32_t i = 0; i < entry->shape.rank; i++) {
-        uint32_t axis = layout == LAYOUT_KERNEL_LAST ? kernel_last[i] : entry->shape.rank - 1 - i;
-        entry->strides[axis] = stride;
-        stride *= entry->shape.sizes[axis];
-    }
-}
-
 static const char *kind_name(tuff_state_kind kind) {
     static const char *const names[] = { "parameter", "buffer", "optimizer's state" };
     return names[kind];
@@ -152,8 +143,7 @@ tuff_result model_declare(tuff_model *model, const state_desc *desc, state_entry
                           .fan_in = desc->fan_in,
                           .fan_out = desc->fan_out,
                           .count = (uint64_t)tuff_shape_count(&desc->shape) };
-    bool permuted = desc->layout == LAYOUT_KERNEL_LAST && desc->shape.rank == 4;
-    set_strides(&entry, permuted ? LAYOUT_KERNEL_LAST : LAYOUT_ROW_MAJOR);
+    strides_for(&entry.shape, desc->layout, entry.strides); /* elements, in the physical order */
     return model_add_state(model, &entry, desc->name, out);
 }
 

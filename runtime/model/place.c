@@ -75,11 +75,16 @@ static buffer_range range_of(const state_entry *entry) {
 }
 
 static void init_dispatch(const state_entry *entry, distribution distribution, dispatch *out) {
-    /* the shape as rank 4 (only rank 4 is ever permuted), so that the kernel finds where an element lies */
-    uint32_t sizes[4] = { (uint32_t)entry->count, 1, 1, 1 }, strides[4] = { 1, 1, 1, 1 };
-    for (uint32_t axis = 0; axis < 4 && entry->shape.rank == 4; axis++) {
-        sizes[axis] = (uint32_t)entry->shape.sizes[axis];
-        strides[axis] = (uint32_t)entry->strides[axis];
+    /* the shape as (rows, columns, rest), so that the kernel finds where an element lies: only weights of convolutions
+     * are permuted, and the axes of a kernel stay together */
+    uint32_t sizes[3] = { (uint32_t)entry->count, 1, 1 }, strides[3] = { 1, 1, 1 }, rank = entry->shape.rank;
+    if (rank > 2) {
+        sizes[0] = (uint32_t)entry->shape.sizes[0];
+        sizes[1] = (uint32_t)entry->shape.sizes[1];
+        sizes[2] = (uint32_t)(entry->count / sizes[0] / sizes[1]);
+        strides[0] = (uint32_t)entry->strides[0];
+        strides[1] = (uint32_t)entry->strides[1];
+        strides[2] = (uint32_t)entry->strides[rank - 1];
     }
     uint32_t quads = (uint32_t)((entry->count + 3) / 4), groups = (quads + INIT_LANES - 1) / INIT_LANES;
     uint64_t seed = entry->model->seed;
@@ -91,11 +96,9 @@ static void init_dispatch(const state_entry *entry, distribution distribution, d
                           bits_of(distribution.spread),
                           sizes[1],
                           sizes[2],
-                          sizes[3],
                           strides[0],
                           strides[1],
-                          strides[2],
-                          strides[3] };
+                          strides[2] };
     *out = (dispatch){ .kernel = KERNEL_INITIALISE,
                        .bindings = { range_of(entry) },
                        .binding_count = 1,

@@ -12,13 +12,24 @@ void strides_in_order(const tuff_shape *shape, const uint32_t *order, int64_t *s
 }
 
 static const uint32_t row_major[TUFF_MAX_RANK] = { 0, 1, 2, 3, 4, 5, 6, 7 };
-static const uint32_t channels_last[4] = { 0, 2, 3, 1 }; /* N, H, W, C */
-static const uint32_t kernel_last[4] = { 2, 3, 1, 0 };   /* kh, kw, I, O */
+
+/* By rank, for images of one to three axes. */
+static const uint32_t channels_last[][5] = {
+    [3] = { 0, 2, 1 },
+    [4] = { 0, 2, 3, 1 },
+    [5] = { 0, 2, 3, 4, 1 },
+};
+static const uint32_t kernel_last[][5] = {
+    [3] = { 2, 1, 0 },
+    [4] = { 2, 3, 1, 0 },
+    [5] = { 2, 3, 4, 1, 0 },
+};
 
 void strides_for(const tuff_shape *shape, layout layout, int64_t *strides) {
     const uint32_t *order = row_major;
-    if (layout == LAYOUT_CHANNELS_LAST && shape->rank == 4) order = channels_last;
-    if (layout == LAYOUT_KERNEL_LAST && shape->rank == 4) order = kernel_last;
+    bool image = shape->rank >= 3 && shape->rank <= 5;
+    if (layout == LAYOUT_CHANNELS_LAST && image) order = channels_last[shape->rank];
+    if (layout == LAYOUT_KERNEL_LAST && image) order = kernel_last[shape->rank];
     strides_in_order(shape, order, strides);
 }
 
@@ -67,7 +78,7 @@ bool view_is_row_major(const view *view) {
 }
 
 bool view_is_channels_last(const view *view) {
-    return view->shape.rank == 4 && view_has_layout(view, LAYOUT_CHANNELS_LAST);
+    return view->shape.rank >= 3 && view->shape.rank <= 5 && view_has_layout(view, LAYOUT_CHANNELS_LAST);
 }
 
 int64_t view_count(const view *view) {

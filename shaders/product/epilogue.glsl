@@ -6,8 +6,9 @@
 // where a tensor's element for (m, n) lies, four bits each:
 //   EXTRA_COLUMNS  at n: one value for each column, a bias
 //   EXTRA_LIKE_D   where D's own element lies
-//   EXTRA_STRIDED  by words of the record: first, strides of n, of m's three parts and of the batch's three axes, and the
-//                  sizes that split m and the batch. The constants lie behind the words of both tensors.
+//   EXTRA_STRIDED  by words of the record: first, strides of n, of m's three parts and of the batch's three axes, the
+//                  sizes that split m and the batch, and the depth's stride with the height behind which it begins. The
+//                  constants lie behind the words of both tensors.
 
 #define EXTRA_NONE    0
 #define EXTRA_COLUMNS 1
@@ -15,7 +16,7 @@
 #define EXTRA_STRIDED 3
 
 #define EPILOGUE_STEPS 4
-#define EXTRA_WORDS    12
+#define EXTRA_WORDS    14
 
 // beside the chain's own codes: operand - x, and x where the operand is above zero
 #define EPILOGUE_SUB_FROM 128
@@ -31,7 +32,6 @@ layout(set = 0, binding = 3) readonly buffer E1 { float e1[]; };
 layout(set = 0, binding = 3) readonly buffer E14 { vec4 e1_4[]; };
 layout(set = 0, binding = 4) readonly buffer E2 { float e2[]; };
 layout(set = 0, binding = 4) readonly buffer E24 { vec4 e2_4[]; };
-layout(set = 0, binding = 5) readonly buffer Record { uint words[]; };
 
 uint column_stride() {
 #if LOADER == LOADER_PLAIN
@@ -54,10 +54,15 @@ uint first_column(Place p) {
 uint strided(uint w, Place p, uint m, uint n, out uint stride) {
     uint grid_w = words[w + 8], grid_size = words[w + 9], size_0 = words[w + 10], size_1 = words[w + 11];
     uint image = m / grid_size, in_image = m - image * grid_size, y = in_image / grid_w, x = in_image - y * grid_w;
+    uint z = 0;
+    if (VOLUME) {
+        z = y / words[w + 13];
+        y -= z * words[w + 13];
+    }
     uint i0 = p.index % size_0, i1 = p.index / size_0 % size_1, i2 = p.index / size_0 / size_1;
     stride = words[w + 1];
     return words[w] + n * stride + image * words[w + 2] + y * words[w + 3] + x * words[w + 4] + i0 * words[w + 5]
-        + i1 * words[w + 6] + i2 * words[w + 7];
+        + i1 * words[w + 6] + i2 * words[w + 7] + z * words[w + 12];
 }
 
 // Where four neighbours of tensor `extra` lie; d is D's element, counted from D's first.

@@ -26,6 +26,7 @@ layout(constant_id = 2) const uint B_MODE = MODE_ONE;
 layout(constant_id = 3) const uint D_MODE = MODE_ONE; // MODE_ONE or MODE_ALONG_N
 layout(constant_id = 4) const bool K_TAIL = true;     // a step of k may reach past the end of the sum
 layout(constant_id = 5) const bool LAYERED = true;    // there is a batch, or the sum is in parts: z says which
+layout(constant_id = 11) const bool VOLUME = false;   // the image has a depth, or axes longer than 32767
 
 layout(set = 0, binding = 0) readonly buffer A1 { float a1[]; };
 layout(set = 0, binding = 0) readonly buffer A4 { vec4 a4[]; };
@@ -44,6 +45,7 @@ layout(set = 0, binding = 9) uniform textureBuffer b_texels;
 #endif
 layout(set = 0, binding = 2) writeonly buffer D1 { float d1[]; };
 layout(set = 0, binding = 2) writeonly buffer D4 { vec4 d4[]; };
+layout(set = 0, binding = 5) readonly buffer Record { uint words[]; };
 
 // layers/product.c fills these; a quotient by a number that the host knows takes its `magic` and `shift`
 layout(push_constant) uniform Params {
@@ -66,12 +68,39 @@ layout(push_constant) uniform Params {
     uint kernel_w;
     uint b_tap;
     uint image_n, image_h, image_w, image_c; // strides of A
-    uint size;     // of A's image: height, width (16 bits each)
+    uint size;     // of A's image: height, width (16 bits each); VOLUME reads this and what follows from the record
     uint grid;     // of the pixels that are rows (or k): height, width
     uint scale, offset, advance, divide; // (pixel * scale + offset + tap * advance) / divide, for height and width
     uint channels_magic, kernel_w_magic, grid_w_magic, grid_magic, shifts;
 #endif
 };
+
+#if LOADER != LOADER_PLAIN
+// VOLUME: depth, height and width of what `size` to `divide` have for two axes, and what else the depth needs. They
+// stand in the record, in front of the epilogue's words.
+#define VOLUME_WORDS 23
+ivec3 volume_size, volume_grid, volume_scale, volume_offset, volume_advance, volume_divide;
+uint image_d, kernel_h, kernel_h_magic, grid_h_magic, volume_shifts;
+
+ivec3 volume_axes(uint w) {
+    return ivec3(words[w], words[w + 1], words[w + 2]);
+}
+
+void load_volume() {
+    uint w = record - VOLUME_WORDS;
+    volume_size = volume_axes(w);
+    volume_grid = volume_axes(w + 3);
+    volume_scale = volume_axes(w + 6);
+    volume_offset = volume_axes(w + 9);
+    volume_advance = volume_axes(w + 12);
+    volume_divide = volume_axes(w + 15);
+    image_d = words[w + 18];
+    kernel_h = words[w + 19];
+    kernel_h_magic = words[w + 20];
+    grid_h_magic = words[w + 21];
+    volume_shifts = words[w + 22];
+}
+#endif
 
 // The first elements of this workgroup's matrices, and its part of the sum.
 struct Place {
@@ -80,6 +109,9 @@ struct Place {
 
 Place place(uint z) {
     Place p = Place(a_first, b_first, d_first, 0, 0, 0, K);
+#if LOADER != LOADER_PLAIN
+    if (VOLUME) load_volume();
+#endif
     if (LAYERED) {
 #if LOADER == LOADER_PLAIN
         z += z_first;
@@ -125,68 +157,88 @@ uint b_row(uint k) {
 #else
 
 // n / d for n below 2^31 (Granlund and Montgomery)
-uint quotient(uint n, uint magic, uint which) {
+uint quotient(uint n, uint magic, uint shift) {
     uint high, low;
     umulExtended(n, magic, high, low);
-    return (high + n) >> (shifts >> which & 255u);
+    return (high + n) >> (shift & 255u);
 }
 
-ivec2 both(uint packed) {
+// Height and width of a pair of words, or of a volume's three.
+ivec2 both(uint packed, ivec3 volume) {
+    if (VOLUME) return volume.yz;
     return ivec2(int(packed << 16) >> 16, int(packed) >> 16);
 }
 
-// (tap, channel) of an index that runs over both, as (row of the kernel, column, channel)
-ivec3 tap_of(uint i) {
-    uint tap = quotient(i, channels_magic, 0), y = quotient(tap, kernel_w_magic, 8);
-    return ivec3(y, tap - y * kernel_w, i - tap * channels);
+// (tap, channel) of an index that runs over both, as (row of the kernel, column, the channel's element, depth)
+ivec4 tap_of(uint i) {
+    uint tap = quotient(i, channels_magic, shifts), y = quotient(tap, kernel_w_magic, shifts >> 8), z = 0;
+    uint x = tap - y * kernel_w;
+    if (VOLUME) {
+        z = quotient(y, kernel_h_magic, volume_shifts);
+        y -= z * kernel_h;
+    }
+    return ivec4(y, x, (i - tap * channels) * image_c, z);
 }
 
-// Where a pixel begins: y and x scaled, and the image's first element.
-ivec3 pixel_of(uint i) {
-    uint image = quotient(i, grid_magic, 24), in_image = i - image * (grid & 0xffffu) * (grid >> 16);
-    uint y = quotient(in_image, grid_w_magic, 16), x = in_image - y * (grid >> 16);
-    ivec2 at = ivec2(y, x) * both(scale) + both(offset);
-    return ivec3(at, image * image_n);
+// Where a pixel begins: y and x scaled, the image's first element, and z scaled.
+ivec4 pixel_of(uint i) {
+    uint image = quotient(i, grid_magic, shifts >> 24), z = 0;
+    uvec2 plane = uvec2(both(grid, volume_grid));
+    uint in_image = i - image * plane.x * plane.y * (VOLUME ? uint(volume_grid.x) : 1u);
+    uint y = quotient(in_image, grid_w_magic, shifts >> 16), x = in_image - y * plane.y;
+    if (VOLUME) {
+        z = quotient(y, grid_h_magic, volume_shifts >> 8);
+        y -= z * plane.x;
+    }
+    ivec2 at = ivec2(y, x) * both(scale, volume_scale) + both(offset, volume_offset);
+    return ivec4(at, image * image_n, VOLUME ? int(z) * volume_scale.x + volume_offset.x : 0);
 }
 
 // The element that a pixel meets under a tap, or false outside of the image.
-bool meet(ivec3 pixel, ivec3 tap, out uint at) {
-    ivec2 yx = pixel.xy + tap.xy * both(advance);
+bool meet(ivec4 pixel, ivec4 tap, out uint at) {
+    ivec2 yx = pixel.xy + tap.xy * both(advance, volume_advance);
+    int z = 0;
     bool inside = true;
+    if (VOLUME) z = pixel.w + tap.w * volume_advance.x;
 #if LOADER == LOADER_WINDOW
-    if (divide != 0x10001u) {
-        ivec2 d = both(divide), q = yx / d; // toward zero: what is negative stays so, or becomes 0 with a rest
+    if (VOLUME || divide != 0x10001u) {
+        ivec2 d = both(divide, volume_divide), q = yx / d; // toward zero: what is negative stays so, or becomes 0 with a rest
         inside = all(equal(q * d, yx));
         yx = q;
     }
+    if (VOLUME) {
+        int q = z / volume_divide.x;
+        inside = inside && q * volume_divide.x == z;
+        z = q;
+    }
 #endif
-    inside = inside && all(greaterThanEqual(yx, ivec2(0))) && all(lessThan(yx, ivec2(size & 0xffffu, size >> 16)));
-    at = uint(pixel.z) + (inside ? uint(yx.x) * image_h + uint(yx.y) * image_w : 0u) + uint(tap.z) * image_c;
+    ivec2 plane = both(size, volume_size);
+    inside = inside && all(greaterThanEqual(yx, ivec2(0))) && all(lessThan(yx, plane));
+    if (VOLUME) inside = inside && z >= 0 && z < volume_size.x;
+    uint in_image = inside ? uint(yx.x) * image_h + uint(yx.y) * image_w : 0u;
+    if (VOLUME) in_image += inside ? uint(z) * image_d : 0u;
+    at = uint(pixel.z) + in_image + uint(tap.z);
     return inside;
 }
 
 #define Row ivec4
 #if LOADER == LOADER_WINDOW
 Row row_of(Place p, uint m) {
-    return ivec4(pixel_of(m), p.a);
+    return pixel_of(m) + ivec4(0, 0, p.a, 0);
 }
 bool source(Row row, uint k, out uint at) {
-    bool inside = meet(row.xyz, tap_of(k), at);
-    at += uint(row.w);
-    return inside;
+    return meet(row, tap_of(k), at);
 }
 uint b_row(uint k) {
-    uint tap = B_MODE == MODE_ALONG_N ? 0 : quotient(k, channels_magic, 0);
+    uint tap = B_MODE == MODE_ALONG_N ? 0 : quotient(k, channels_magic, shifts);
     return tap * b_tap + (k - tap * channels) * b_k;
 }
 #else
 Row row_of(Place p, uint m) {
-    return ivec4(tap_of(m), p.a);
+    return tap_of(m) + ivec4(0, 0, p.a, 0);
 }
 bool source(Row row, uint k, out uint at) {
-    bool inside = meet(pixel_of(k), row.xyz, at);
-    at += uint(row.w);
-    return inside;
+    return meet(pixel_of(k), row, at);
 }
 uint b_row(uint k) {
     return k * b_k;

@@ -20,8 +20,8 @@ layout(push_constant) uniform Params {
     uint hash;
     uint normal; // else uniform
     float spread;
-    uint size1, size2, size3; // the last axes of a rank 4 shape
-    uint stride0, stride1, stride2, stride3;
+    uint size1, size2; // the last axes of a shape of three
+    uint stride0, stride1, stride2;
 };
 
 // log(v) for a normal v in (0, 1]: the exponent apart, Cephes' polynomial on [sqrt(1/2), sqrt(2))
@@ -94,11 +94,9 @@ vec2 two_normals(uint a, uint b) {
 }
 
 uint place_of(uint element) {
-    uint i3 = element % size3, rest = element / size3;
-    uint i2 = rest % size2;
-    rest /= size2;
-    uint i1 = rest % size1, i0 = rest / size1;
-    return i0 * stride0 + i1 * stride1 + i2 * stride2 + i3 * stride3;
+    uint rest = element / size2, i2 = element - rest * size2;
+    uint i0 = rest / size1, i1 = rest - i0 * size1;
+    return i0 * stride0 + i1 * stride1 + i2 * stride2;
 }
 
 void main() {

@@ -195,76 +195,124 @@ static void add_epilogues(checks *c) {
 /* ---- convolution: y, and the gradients of sum(y r) ---- */
 
 typedef struct conv_case {
-    int64_t n, c, h, w, out;
-    ref_window window;
-    int64_t groups;
+    tuff_shape x, weight;
+    ref_convolution c;
     bool last; /* x lies channels-last */
 } conv_case;
 
-static void add_conv(checks *c, const conv_case *s, int index) {
-    int64_t in = s->c / s->groups;
-    ref *last = filled(TUFF_SHAPE(s->n, s->h, s->w, s->c), 10 + (uint32_t)index), *half = ref_transpose(last, 2, 3);
-    ref *x = ref_transpose(half, 1, 2);
-    tuff_tensor *tx = s->last ? tuff_transpose(tuff_transpose(leaf(c, last), 2, 3), 1, 2) : leaf(c, x);
-    char name[32], text[160];
-    snprintf(name, sizeof name, "conv%d", index);
-    tuff_tensor *ty = tuff_conv2d(tx, &(tuff_conv2d_desc){
-                                          .name = name,
-                                          .channels = s->out,
-                                          .kernel = { s->window.kernel[0], s->window.kernel[1] },
-                                          .stride = { s->window.stride[0], s->window.stride[1] },
-                                          .padding = { s->window.padding[0], s->window.padding[1] },
-                                          .dilation = { s->window.dilation[0], s->window.dilation[1] },
-                                          .groups = s->groups,
-                                      });
-    if (!ty) fail_msg("%s: %s", name, tuff_graph_message(c->graph));
-    tuff_shape weight_shape = TUFF_SHAPE(s->out, in, s->window.kernel[0], s->window.kernel[1]);
-    ref *w = filled(weight_shape, 30 + (uint32_t)index), *b = filled(TUFF_SHAPE(s->out), 31 + (uint32_t)index);
-    ref *r = filled(tuff_tensor_shape(ty), 32 + (uint32_t)index);
-    float *floats = as_floats(w);
-    snprintf(text, sizeof text, "%s.weight", name);
-    OK(tuff_model_write(c->model, text, floats, (size_t)w->count * sizeof *floats));
-    free(floats);
-    floats = as_floats(b);
-    snprintf(text, sizeof text, "%s.bias", name);
-    OK(tuff_model_write(c->model, text, floats, (size_t)b->count * sizeof *floats));
-    free(floats);
+/* x with its second axis moved behind all others. */
+static ref *channels_last(const ref *x) {
+    ref *y = ref_copy(x);
+    for (int axis = 1; axis + 1 < (int)x->shape.rank; axis++) {
+        ref *next = ref_transpose(y, axis, axis + 1);
+        ref_free(y);
+        y = next;
+    }
+    return y;
+}
 
-    snprintf(text, sizeof text, "%s.weight", name);
-    tuff_tensor *tw = tuff_parameter(c->graph, text, weight_shape, NULL), *gradients[2];
+static tuff_tensor *image_of(checks *c, ref *x, bool last) {
+    if (!last) return leaf(c, x);
+    tuff_tensor *y = leaf(c, channels_last(x));
+    for (int axis = (int)x->shape.rank - 1; axis > 1; axis--) y = tuff_transpose(y, axis, axis - 1);
+    ref_free(x);
+    return y;
+}
+
+static tuff_tensor *apply_conv(tuff_tensor *x, tuff_tensor *w, tuff_tensor *b, const ref_convolution *c) {
+    const int64_t *s = c->stride, *p = c->padding, *d = c->dilation;
+    if (tuff_tensor_shape(x).rank == 3)
+        return tuff_conv1d(
+            x, &(tuff_conv1d_desc){
+                   .weight = w, .bias = b, .stride = s[0], .padding = p[0], .dilation = d[0], .groups = c->groups });
+    if (tuff_tensor_shape(x).rank == 4)
+        return tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = w,
+                                                   .bias = b,
+                                                   .stride = { s[0], s[1] },
+                                                   .padding = { p[0], p[1] },
+                                                   .dilation = { d[0], d[1] },
+                                                   .groups = c->groups });
+    return tuff_conv3d(x, &(tuff_conv3d_desc){ .weight = w,
+                                               .bias = b,
+                                               .stride = { s[0], s[1], s[2] },
+                                               .padding = { p[0], p[1], p[2] },
+                                               .dilation = { d[0], d[1], d[2] },
+                                               .groups = c->groups });
+}
+
+static void add_conv(checks *c, const conv_case *s, uint32_t index) {
+    ref_convolution spec = s->c;
+    for (int i = 0; i < 3; i++) {
+        spec.behind[i] = spec.padding[i];
+        if (!spec.stride[i]) spec.stride[i] = 1;
+        if (!spec.dilation[i]) spec.dilation[i] = 1;
+    }
+    if (!spec.groups) spec.groups = 1;
+    ref *x = filled(s->x, 10 + index), *w = filled(s->weight, 30 + index);
+    ref *b = filled(TUFF_SHAPE(s->weight.sizes[0]), 31 + index);
+    tuff_tensor *tw = leaf(c, w), *tb = leaf(c, b), *tx = image_of(c, ref_copy(x), s->last), *gradients[2];
+    tuff_tensor *ty = apply_conv(tx, tw, tb, &spec);
+    if (!ty) fail_msg("conv %u: %s", index, tuff_graph_message(c->graph));
+    ref *r = filled(tuff_tensor_shape(ty), 32 + index), *other = filled(r->shape, 33 + index);
     tuff_tensor *loss = tuff_sum(tuff_mul(ty, leaf(c, r)), NULL);
     OK(tuff_gradients(loss, (tuff_tensor *[]){ tx, tw }, 2, gradients));
-    ref *gx = ref_new(x->shape), *gw = ref_new(w->shape);
-    ref_conv2d_grad(x, w, &s->window, s->groups, r, gx, gw, NULL);
-    snprintf(text, sizeof text, "%s, output", name);
-    expect(c, tuff_relu(ty), ref_conv2d(x, w, b, &s->window, s->groups), text);
-    ref *y = c->expected[c->count - 1];
-    c->expected[c->count - 1] = clipped(y, 0);
-    snprintf(text, sizeof text, "%s, gradient of x", name);
+    ref *gx = ref_new(x->shape), *gw = ref_new(w->shape), *y = ref_conv(x, w, b, &spec);
+    ref_conv_grad(x, w, &spec, r, gx, gw, NULL);
+    char text[160];
+    snprintf(text, sizeof text, "conv %u, output", index);
+    expect(c, tuff_relu(apply_conv(tx, tw, tb, &spec)), clipped(y, 0), text);
+    snprintf(text, sizeof text, "conv %u, plus a tensor in another order", index);
+    expect(c, tuff_add(apply_conv(tx, tw, NULL, &spec), leaf(c, other)), NULL, text);
+    ref *plain = ref_conv(x, w, NULL, &spec);
+    c->expected[c->count - 1] = pointwise(plain, other, REF_ADD);
+    snprintf(text, sizeof text, "conv %u, gradient of x", index);
     expect(c, gradients[0], gx, text);
-    snprintf(text, sizeof text, "%s, gradient of the weights", name);
+    snprintf(text, sizeof text, "conv %u, gradient of the weights", index);
     expect(c, gradients[1], gw, text);
+    ref_free(plain);
+    ref_free(x);
     ref_free(y);
-    ref_free(half);
-    ref_free(w);
-    ref_free(b);
-    if (s->last)
-        ref_free(x);
-    else
-        ref_free(last);
 }
 
 static void add_convs(checks *c) {
-    static const conv_case cases[] = {
-        { 1, 1, 1, 1, 1, { { 1, 1 }, { 1, 1 }, { 0, 0 }, { 1, 1 } }, 1, false },
-        { 2, 4, 7, 9, 8, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 1, true },
-        { 2, 4, 7, 9, 8, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 1, false },
-        { 3, 3, 8, 7, 5, { { 3, 2 }, { 2, 1 }, { 1, 0 }, { 1, 2 } }, 1, false },
-        { 2, 8, 11, 10, 12, { { 3, 3 }, { 2, 2 }, { 2, 2 }, { 2, 2 } }, 2, true },
-        { 2, 6, 9, 9, 6, { { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 } }, 6, true },
-        { 1, 16, 6, 5, 36, { { 5, 3 }, { 3, 2 }, { 2, 1 }, { 1, 1 } }, 1, true },
+    const conv_case cases[] = {
+        { TUFF_SHAPE(1, 1, 1, 1), TUFF_SHAPE(1, 1, 1, 1), { .groups = 1 }, false },
+        { TUFF_SHAPE(2, 4, 7, 9), TUFF_SHAPE(8, 4, 3, 3), { .padding = { 1, 1 } }, true },
+        { TUFF_SHAPE(2, 4, 7, 9), TUFF_SHAPE(8, 4, 3, 3), { .padding = { 1, 1 } }, false },
+        { TUFF_SHAPE(3, 3, 8, 7),
+          TUFF_SHAPE(5, 3, 3, 2),
+          { .stride = { 2, 1 }, .padding = { 1, 0 }, .dilation = { 1, 2 } },
+          false },
+        { TUFF_SHAPE(2, 8, 11, 10),
+          TUFF_SHAPE(12, 4, 3, 3),
+          { .stride = { 2, 2 }, .padding = { 2, 2 }, .dilation = { 2, 2 }, .groups = 2 },
+          true },
+        { TUFF_SHAPE(1, 16, 6, 5), TUFF_SHAPE(36, 16, 5, 3), { .stride = { 3, 2 }, .padding = { 2, 1 } }, true },
+        { TUFF_SHAPE(2, 8, 21), TUFF_SHAPE(12, 8, 5), { .stride = { 2 }, .padding = { 2 } }, true },
+        { TUFF_SHAPE(2, 4, 5, 6, 7), TUFF_SHAPE(8, 4, 3, 3, 3), { .padding = { 1, 1, 1 } }, true },
+        { TUFF_SHAPE(2, 3, 7, 5, 6),
+          TUFF_SHAPE(5, 3, 3, 2, 3),
+          { .stride = { 2, 1, 2 }, .padding = { 1, 0, 1 }, .dilation = { 1, 2, 1 } },
+          false },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], (int)i);
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], i);
+}
+
+/* A group for each channel: channels in fours and not, several outputs of each, one to three axes. */
+static void add_depthwise(checks *c) {
+    const conv_case cases[] = {
+        { TUFF_SHAPE(2, 6, 9, 9), TUFF_SHAPE(6, 1, 3, 3), { .padding = { 1, 1 }, .groups = 6 }, true },
+        { TUFF_SHAPE(2, 8, 9, 7), TUFF_SHAPE(8, 1, 3, 3), { .padding = { 1, 1 }, .groups = 8 }, true },
+        { TUFF_SHAPE(2, 8, 9, 7), TUFF_SHAPE(8, 1, 3, 3), { .stride = { 2, 1 }, .groups = 8 }, false },
+        { TUFF_SHAPE(1, 4, 9, 8),
+          TUFF_SHAPE(12, 1, 3, 2),
+          { .stride = { 1, 2 }, .padding = { 1, 0 }, .dilation = { 2, 1 }, .groups = 4 },
+          true },
+        { TUFF_SHAPE(1, 2, 5, 5), TUFF_SHAPE(8, 1, 2, 2), { .groups = 2 }, true },
+        { TUFF_SHAPE(3, 5, 70), TUFF_SHAPE(5, 1, 9), { .padding = { 4 }, .groups = 5 }, true },
+        { TUFF_SHAPE(2, 4, 4, 5, 6), TUFF_SHAPE(4, 1, 3, 3, 3), { .padding = { 1, 1, 1 }, .groups = 4 }, true },
+    };
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], 100 + i);
 }
 
 /* ---- the tests ---- */
@@ -287,6 +335,9 @@ static void test_forced(void **state) {
     finish(&c, force);
     begin(&c, force);
     add_convs(&c);
+    finish(&c, force);
+    begin(&c, force);
+    add_depthwise(&c);
     finish(&c, force);
 }
 

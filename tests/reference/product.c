@@ -1,4 +1,4 @@
-/* Products: matrix product with broadcast batches, linear layer, convolution. */
+/* Products: matrix product with broadcast batches, linear layer. */
 #include "reference.h"
 
 #include <math.h>
@@ -107,71 +107,4 @@ void ref_linear_grad(const ref *x, const ref *weight, const ref *gy, ref *gx, re
     if (gx) set_terms(gx, features);
     if (gweight) set_terms(gweight, rows);
     if (gbias) set_terms(gbias, rows);
-}
-
-/* ---- convolution: y[n, o, p] = bias[o] + sum over c, tap of x[n, c, p stride - padding + tap dilation] w[o, c, tap]
- */
-
-typedef struct images {
-    int64_t n, c, h, w, out_c, out_h, out_w, group_in, group_out;
-} images;
-
-static int64_t out_size(int64_t in, const ref_window *s, int axis) {
-    return (in + 2 * s->padding[axis] - s->dilation[axis] * (s->kernel[axis] - 1) - 1) / s->stride[axis] + 1;
-}
-
-static images images_of(const ref *x, const ref *weight, const ref_window *window, int64_t groups) {
-    const int64_t *s = x->shape.sizes;
-    images g = { .n = s[0], .c = s[1], .h = s[2], .w = s[3], .out_c = weight->shape.sizes[0] };
-    g.out_h = out_size(g.h, window, 0);
-    g.out_w = out_size(g.w, window, 1);
-    g.group_in = g.c / groups;
-    g.group_out = g.out_c / groups;
-    return g;
-}
-
-/* Calls for every multiply-add of the convolution: `y_at` += `x_at` * `w_at`. */
-typedef struct taps {
-    const ref *x, *weight, *gy;
-    ref *y, *gx, *gweight;
-} taps;
-
-static void each_tap(const taps *t, const images *g, const ref_window *s) {
-    for (int64_t n = 0; n < g->n; n++)
-        for (int64_t o = 0; o < g->out_c; o++)
-            for (int64_t p = 0; p < g->out_h * g->out_w; p++) {
-                int64_t y_at = (n * g->out_c + o) * g->out_h * g->out_w + p;
-                for (int64_t c = 0; c < g->group_in; c++)
-                    for (int64_t tap = 0; tap < s->kernel[0] * s->kernel[1]; tap++) {
-                        int64_t in_c = o / g->group_out * g->group_in + c;
-                        int64_t row = p / g->out_w * s->stride[0] - s->padding[0] + tap / s->kernel[1] * s->dilation[0];
-                        int64_t col = p % g->out_w * s->stride[1] - s->padding[1] + tap % s->kernel[1] * s->dilation[1];
-                        if (row < 0 || row >= g->h || col < 0 || col >= g->w) continue;
-                        int64_t x_at = ((n * g->c + in_c) * g->h + row) * g->w + col;
-                        int64_t w_at = (o * g->group_in + c) * s->kernel[0] * s->kernel[1] + tap;
-                        if (t->y) add_product(t->y, y_at, t->x->v[x_at], t->weight->v[w_at]);
-                        if (t->gx) add_product(t->gx, x_at, t->gy->v[y_at], t->weight->v[w_at]);
-                        if (t->gweight) add_product(t->gweight, w_at, t->gy->v[y_at], t->x->v[x_at]);
-                    }
-            }
-}
-
-ref *ref_conv2d(const ref *x, const ref *weight, const ref *bias, const ref_window *window, int64_t groups) {
-    images g = images_of(x, weight, window, groups);
-    ref *y = ref_new(TUFF_SHAPE(g.n, g.out_c, g.out_h, g.out_w));
-    if (bias)
-        for (int64_t i = 0; i < y->count; i++) add_product(y, i, bias->v[i / (g.out_h * g.out_w) % g.out_c], 1);
-    each_tap(&(taps){ .x = x, .weight = weight, .y = y }, &g, window);
-    set_terms(y, weight->count / g.out_c + 1);
-    return y;
-}
-
-void ref_conv2d_grad(const ref *x, const ref *weight, const ref_window *window, int64_t groups, const ref *gy, ref *gx,
-                     ref *gweight, ref *gbias) {
-    images g = images_of(x, weight, window, groups);
-    each_tap(&(taps){ .x = x, .weight = weight, .gy = gy, .gx = gx, .gweight = gweight }, &g, window);
-    for (int64_t i = 0; gbias && i < gy->count; i++) add_product(gbias, i / (g.out_h * g.out_w) % g.out_c, gy->v[i], 1);
-    if (gx) set_terms(gx, g.group_out * window->kernel[0] * window->kernel[1]);
-    if (gweight) set_terms(gweight, g.n * g.out_h * g.out_w);
-    if (gbias) set_terms(gbias, g.n * g.out_h * g.out_w);
 }

@@ -87,13 +87,23 @@ void ref_matmul_grad(const ref *a, const ref *b, bool transpose_a, bool transpos
 ref *ref_linear(const ref *x, const ref *weight, const ref *bias); /* bias may be NULL */
 void ref_linear_grad(const ref *x, const ref *weight, const ref *gy, ref *gx, ref *gweight, ref *gbias);
 
-/* How a kernel walks over an image: height, width. */
+/* ---- convolutions: each list is by axis of the image, of which there are one to three ---- */
+typedef struct ref_convolution {
+    int64_t stride[3], padding[3], dilation[3], groups;
+    int64_t behind[3]; /* the padding behind the image; transposed: the output's */
+} ref_convolution;
+/* bias may be NULL, and so may gradients */
+ref *ref_conv(const ref *x, const ref *weight, const ref *bias, const ref_convolution *c);
+void ref_conv_grad(const ref *x, const ref *weight, const ref_convolution *c, const ref *gy, ref *gx, ref *gweight,
+                   ref *gbias);
+ref *ref_conv_transpose(const ref *x, const ref *weight, const ref *bias, const ref_convolution *c);
+void ref_conv_transpose_grad(const ref *x, const ref *weight, const ref_convolution *c, const ref *gy, ref *gx,
+                             ref *gweight, ref *gbias);
+
+/* ---- pooling: how a window walks over an image, height and width ---- */
 typedef struct ref_window {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
 } ref_window;
-ref *ref_conv2d(const ref *x, const ref *weight, const ref *bias, const ref_window *window, int64_t groups);
-void ref_conv2d_grad(const ref *x, const ref *weight, const ref_window *window, int64_t groups, const ref *gy, ref *gx,
-                     ref *gweight, ref *gbias);
 
 /* ---- normalisation over every axis but 1; mean and variance NULL: the batch's own (training) ---- */
 ref *ref_batch_norm(const ref *x, const ref *weight, const ref *bias, const ref *mean, const ref *variance,

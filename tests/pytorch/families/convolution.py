@@ -1,7 +1,16 @@
 """Convolutions: each a function of the operands (None: left out) and the attributes."""
-import torch
 import torch.nn.functional as F
 
+
+def applied(function):
+    return lambda t, a: function(t[0], t[1], t[2] if len(t) > 2 else None, **a)
+
+
 OPERATORS = {
-    "conv2d": lambda t, a: F.conv2d(t[0], t[1], t[2] if len(t) > 2 else None, **a),
+    "conv1d": applied(F.conv1d),
+    "conv2d": applied(F.conv2d),
+    "conv3d": applied(F.conv3d),
+    "conv_transpose1d": applied(F.conv_transpose1d),
+    "conv_transpose2d": applied(F.conv_transpose2d),
+    "conv_transpose3d": applied(F.conv_transpose3d),
 }
