@@ -164,6 +164,21 @@ static void test_huge_convolutions(void **state) {
     };
     for (size_t i = 0; i < sizeof descs / sizeof *descs; i++)
         REFUSED(tuff_conv2d(input("image", TUFF_SHAPE(1, 3, 8, 8)), &descs[i]), TUFF_ERROR_ARGUMENT, "32767");
+    /* of one to three axes, and transposed */
+    const int64_t huge = INT64_C(1) << 62;
+    const tuff_conv1d_desc signal = { .name = "huge", .channels = 4, .kernel = 3, .groups = 3, .dilation = huge };
+    const tuff_conv_transpose2d_desc wide = {
+        .name = "huge", .channels = 3, .kernel = { 3, 3 }, .stride = { 1, huge }
+    };
+    const tuff_conv_transpose3d_desc more = {
+        .name = "huge", .channels = 3, .kernel = { 3, 3, 3 }, .output_padding = { huge }
+    };
+    const tuff_conv_transpose1d_desc vast = { .name = "huge", .channels = 3, .kernel = 32767, .stride = 32767 };
+    REFUSED(tuff_conv1d(input("signal", TUFF_SHAPE(1, 3, 8)), &signal), TUFF_ERROR_SHAPE, "conv1d", "groups");
+    REFUSED(tuff_conv_transpose2d(input("image", TUFF_SHAPE(1, 3, 8, 8)), &wide), TUFF_ERROR_ARGUMENT, "32767");
+    REFUSED(tuff_conv_transpose3d(input("volume", TUFF_SHAPE(1, 3, 4, 4, 4)), &more), TUFF_ERROR_ARGUMENT,
+            "output_padding");
+    REFUSED(tuff_conv_transpose1d(input("signal", TUFF_SHAPE(1, 3, 70000)), &vast), TUFF_ERROR_SHAPE, "elements");
 }
 
 static void test_other_shapes(void **state) {
