@@ -24,11 +24,11 @@ tuff_result check_targets(inference *inference, const tuff_tensor *logits, const
 }
 
 /* Shared with shaders/gather/classes.comp. */
-enum { PICK, HIT, INDEX, KNOWN };
+enum { PICK, HIT, INDEX, KNOWN, COUNT, SHARE };
 
-static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_t question, bool reads_x,
-                                   int64_t ignore) {
-    const view *x = reads_x ? lowering_view(lowering, node->inputs[0]) : NULL;
+static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_t question, int64_t ignore) {
+    const view *x = question == KNOWN ? NULL : lowering_view(lowering, node->inputs[0]);
+    const view *share = question == KNOWN && node->inputs[2] ? lowering_view(lowering, node->inputs[2]) : NULL;
     const view *target = lowering_view(lowering, node->inputs[1]), *y = lowering_view(lowering, node->outputs[0]);
     const tuff_shape *shape = &node->inputs[0]->shape;
     int64_t rows = shape->sizes[0], each = view_count(target) / rows, step = rows;
@@ -60,6 +60,10 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_
                 call.params[15 + i] = (uint32_t)x->strides[x->shape.rank - 1 - i];
             }
         }
+        if (share) {
+            call.operands[0] = lowering_operand(lowering, share, ACCESS_READ, &call.params[2]);
+            call.params[5] = 1;
+        }
         flat_groups(&call, (uint64_t)(part * each), LANES);
         TRY(lowering_call(lowering, &call));
     }
@@ -75,18 +79,18 @@ static tuff_result infer_column(inference *inference) {
 }
 
 static tuff_result lower_pick(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, PICK, true, node->attributes[0].i);
+    return lower_by_target(lowering, node, PICK, node->attributes[0].i);
 }
 
 static tuff_result lower_known(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, KNOWN, false, node->attributes[0].i);
+    return lower_by_target(lowering, node, KNOWN, node->attributes[0].i);
 }
 
 static tuff_result gradient_pick(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                  tuff_tensor **grad_inputs) {
     (void)needs; /* the target is int32 and has none */
     tuff_tensor *x = node->inputs[0], *target = node->inputs[1];
-    tuff_tensor *g = keep_if(known_class(x, target, node->attributes[0].i), grad_outputs[0]);
+    tuff_tensor *g = keep_if(known_class(x, target, NULL, node->attributes[0].i), grad_outputs[0]);
     grad_inputs[0] = keep_if(one_hot_of(x, target), g);
     return TUFF_OK;
 }
@@ -108,8 +112,8 @@ static const operator pick = {
 
 static const operator known = {
     .name = "known",
-    .formula = "y[n, 0, ...] = 1 where the target is a class, 0 where it is ignore_index, else NaN",
-    .inputs = { "input", "target" },
+    .formula = "y[n, 0, ...] = share, or 1, where the target is a class; 0 where it is ignore_index, else NaN",
+    .inputs = { "input", "target", "share?" },
     .types = { TYPE_F32, TYPE_I32 },
     .attributes = ignore_attribute,
     .attribute_count = 1,
@@ -125,8 +129,65 @@ tuff_tensor *pick_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_inde
     return apply_binary(&pick, x, target, &(attribute_value){ .i = ignore_index });
 }
 
-tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
-    return apply_binary(&known, x, target, &(attribute_value){ .i = ignore_index });
+tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, tuff_tensor *share, int64_t ignore_index) {
+    tuff_tensor *inputs[] = { x, target, share };
+    return x ? graph_apply(x->graph, &known, inputs, 3, &(attribute_value){ .i = ignore_index }, NULL) : NULL;
+}
+
+/* The targets are counted by several workgroups, and what they counted by one. */
+static tuff_result lower_share(lowering *lowering, const node *node) {
+    enum { EACH = 4096, MOST_GROUPS = 256 };
+    const view *y = lowering_view(lowering, node->outputs[0]);
+    view target = *lowering_view(lowering, node->inputs[1]), counts, part;
+    int64_t count = view_count(&target), step = (int64_t)bindable_elements(lowering);
+    int64_t groups = smaller((smaller(count, step) + EACH - 1) / EACH, MOST_GROUPS), slices = (count + step - 1) / step;
+    target.shape = TUFF_SHAPE(count);
+    target.strides[0] = 1;
+    TRY(lowering_scratch(lowering, (uint64_t)(groups * slices), "counts", &counts));
+    kernel_call call = { .kernel = KERNEL_CLASSES,
+                         .operand_count = 3,
+                         .params = { [1] = (uint32_t)node->inputs[0]->shape.sizes[1],
+                                     [7] = COUNT,
+                                     [21] = (uint32_t)(int32_t)node->attributes[0].i },
+                         .param_count = 22,
+                         .groups = { (uint32_t)groups, 1, 1 } };
+    for (int64_t slice = 0; slice < slices; slice++) {
+        part = view_part(&target, slice * step, smaller(step, count - slice * step));
+        call.params[0] = (uint32_t)part.shape.sizes[0];
+        call.operands[0] = call.operands[1] = lowering_operand(lowering, &part, ACCESS_READ, &call.params[3]);
+        part = view_part(&counts, slice * groups, groups);
+        call.operands[2] = lowering_operand(lowering, &part, ACCESS_WRITE, &call.params[4]);
+        TRY(lowering_call(lowering, &call));
+    }
+    call.params[0] = (uint32_t)(groups * slices);
+    call.params[7] = SHARE;
+    call.operands[0] = call.operands[1] = lowering_operand(lowering, &counts, ACCESS_READ, &call.params[2]);
+    call.operands[2] = lowering_operand(lowering, y, ACCESS_WRITE, &call.params[4]);
+    call.groups[0] = 1;
+    return lowering_call(lowering, &call);
+}
+
+static tuff_result infer_share(inference *inference) {
+    return check_targets(inference, inference->node->inputs[0], inference->node->inputs[1]);
+}
+
+static const operator class_share = {
+    .name = "class_share",
+    .formula = "1 / the number of targets that are not ignore_index; NaN if one is no class",
+    .inputs = { "input", "target" },
+    .types = { TYPE_F32, TYPE_I32 },
+    .attributes = ignore_attribute,
+    .attribute_count = 1,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .shape_only = 1,
+    .infer = infer_share,
+    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_share,
+};
+
+tuff_tensor *share_of_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
+    return apply_binary(&class_share, x, target, &(attribute_value){ .i = ignore_index });
 }
 
 tuff_result check_class_weight(inference *inference, const tuff_tensor *logits, const tuff_tensor *weight) {
@@ -229,6 +290,75 @@ tuff_tensor *one_hot_of(tuff_tensor *x, tuff_tensor *target) {
     return apply_binary(&one_hot, x, target, NULL);
 }
 
+/* ---- the gradient of losses of a softmax --------------------------------------------------------- */
+
+/* All but `wide` and the output have one number for each row (N, J). */
+enum { OF_X, OF_LARGEST, OF_LOG_SUM, OF_TARGET, OF_SOFTMAX, OF_HIT, OF_OUTPUT };
+
+static tuff_result infer_softmax_target(inference *inference) {
+    inference->shapes[0] = inference->node->inputs[OF_X]->shape;
+    return TUFF_OK;
+}
+
+static tuff_result lower_softmax_target(lowering *lowering, const node *node) {
+    const view *x = lowering_view(lowering, node->inputs[OF_X]), *y = lowering_view(lowering, node->outputs[0]);
+    int64_t rows = x->shape.sizes[0], classes = x->shape.sizes[1], each = view_count(x) / rows / classes;
+    int64_t step = smaller(rows, smaller(steps_that_fit(lowering, x), steps_that_fit(lowering, y)));
+    view flat[OF_OUTPUT];
+    for (uint32_t i = OF_LARGEST; i < OF_OUTPUT; i++) {
+        flat[i] = *lowering_view(lowering, node->inputs[i]);
+        flat[i].shape = TUFF_SHAPE(rows, each);
+        flat[i].strides[0] = each;
+        flat[i].strides[1] = 1;
+        step = smaller(step, steps_that_fit(lowering, &flat[i]));
+    }
+    /* invocations are counted in 32 bits */
+    step = smaller(step, UINT32_MAX / 2 / (each * classes) > 0 ? UINT32_MAX / 2 / (each * classes) : 1);
+    for (int64_t n = 0; n < rows; n += step) {
+        int64_t part = smaller(step, rows - n);
+        uint32_t axes = x->shape.rank - 2, by_class = x->strides[1] == 1 ? 1u << 31 : 0;
+        kernel_call call = {
+            .kernel = KERNEL_CLASSES_BACKWARD,
+            .operand_count = 7,
+            .params = { (uint32_t)(part * each), (uint32_t)classes | by_class, [9] = (uint32_t)x->strides[0],
+                        (uint32_t)x->strides[1], (uint32_t)y->strides[0], (uint32_t)y->strides[1], axes },
+            .param_count = 32
+        };
+        for (uint32_t i = 0; i <= OF_OUTPUT; i++) {
+            view slice = view_part(i == OF_X ? x : i == OF_OUTPUT ? y : &flat[i], n, part);
+            call.operands[i] =
+                lowering_operand(lowering, &slice, i == OF_OUTPUT ? ACCESS_WRITE : ACCESS_READ, &call.params[2 + i]);
+        }
+        for (uint32_t i = 0; i < axes; i++) {
+            call.params[14 + i] = (uint32_t)x->shape.sizes[x->shape.rank - 1 - i];
+            call.params[20 + i] = (uint32_t)x->strides[x->shape.rank - 1 - i];
+            call.params[26 + i] = (uint32_t)y->strides[x->shape.rank - 1 - i];
+        }
+        flat_groups(&call, (uint64_t)(part * each * classes), LANES);
+        TRY(lowering_call(lowering, &call));
+    }
+    return TUFF_OK;
+}
+
+static const operator softmax_target = {
+    .name = "softmax_target",
+    .formula = "y[n, c, ...] = exp(x - largest - log_sum) softmax - (c == target ? hit : 0)",
+    .inputs = { "input", "largest", "log_sum", "target", "softmax", "hit" },
+    .types = { [OF_TARGET] = TYPE_I32 },
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .infer = infer_softmax_target,
+    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR,
+                       LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_softmax_target,
+};
+
+tuff_tensor *softmax_less_target(tuff_tensor *x, tuff_tensor *largest, tuff_tensor *log_sum, tuff_tensor *target,
+                                 tuff_tensor *softmax, tuff_tensor *hit) {
+    tuff_tensor *inputs[] = { x, largest, log_sum, target, softmax, hit };
+    return x ? graph_apply(x->graph, &softmax_target, inputs, 6, NULL, NULL) : NULL;
+}
+
 /* ---- accuracy ----------------------------------------------------------------------------------- */
 
 static tuff_result infer_hit(inference *inference) {
@@ -243,7 +373,7 @@ static tuff_result infer_hit(inference *inference) {
 }
 
 static tuff_result lower_hit(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, HIT, true, IGNORE_INDEX);
+    return lower_by_target(lowering, node, HIT, IGNORE_INDEX);
 }
 
 static const operator hit = {
@@ -287,5 +417,7 @@ tuff_tensor *tuff_accuracy(tuff_tensor *logits, tuff_tensor *target) {
     return graph_apply(logits->graph, &accuracy, inputs, 2, NULL, NULL);
 }
 
-static const operator* const rows[] = { &accuracy, &hit, &pick, &known, &class_index, &int_equal, &one_hot };
+static const operator* const rows[] = {
+    &accuracy, &hit, &pick, &known, &class_index, &int_equal, &one_hot, &class_share
+};
 const operator_family family_classes = { rows, sizeof rows / sizeof *rows };

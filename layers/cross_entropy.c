@@ -46,11 +46,39 @@ static tuff_result check_class_targets(inference *inference, const tuff_tensor *
     return check_targets(inference, x, target);
 }
 
-/* The mean is over what the targets' weights sum up to, so that ignored ones are left out; PyTorch's. */
-static tuff_tensor *reduce_weighted(tuff_tensor *terms, tuff_tensor *weights, tuff_tensor *target, int64_t reduction) {
-    if (reduction == TUFF_REDUCE_NONE) return reshape_like(terms, target);
-    tuff_tensor *sum = tuff_sum(terms, NULL);
-    return reduction == TUFF_REDUCE_SUM ? sum : tuff_div(sum, tuff_sum(weights, NULL));
+/* How the terms of targets that are classes are weighted and summed up. */
+typedef struct class_share {
+    tuff_tensor *own;   /* (N, 1, ...): what the target's class weighs; NULL: 1 */
+    tuff_tensor *mean;  /* 1 / the sum of these weights without the ignored ones, as PyTorch's mean; NULL: no mean */
+    tuff_tensor *known; /* (N, 1, ...): 0 where the target is ignored; mean elsewhere if own is NULL, 1 otherwise */
+} class_share;
+
+static class_share share_classes(tuff_tensor *x, tuff_tensor *target, tuff_tensor *weight, int64_t ignore,
+                                 int64_t reduction) {
+    class_share share = { 0 };
+    bool mean = reduction == TUFF_REDUCE_MEAN;
+    if (weight) {
+        share.own = pick_weight(weight, x, target, ignore);
+        if (mean && x) share.mean = tuff_div(tuff_constant(x->graph, 1, TUFF_SCALAR), tuff_sum(share.own, NULL));
+        share.known = known_class(x, target, NULL, ignore);
+    } else {
+        if (mean) share.mean = share_of_class(x, target, ignore);
+        share.known = known_class(x, target, share.mean, ignore);
+    }
+    return share;
+}
+
+/* The factor of the mean: it is in `known` where there are no weights. */
+static tuff_tensor *scaled(const class_share *share, tuff_tensor *x) {
+    if (!share->mean) return x;
+    return tuff_mul(x, share->own ? share->mean : share->known);
+}
+
+/* Terms without their own weights. If all are ignored the mean is 0 times infinity, as PyTorch's is 0 / 0. */
+static tuff_tensor *reduce_terms(const class_share *share, tuff_tensor *terms, tuff_tensor *target, int64_t reduction) {
+    terms = keep_if(share->known, scaled(share, terms));
+    if (share->mean) terms = tuff_add(terms, tuff_scale(share->mean, 0, 0));
+    return reduction == TUFF_REDUCE_NONE ? reshape_like(terms, target) : tuff_sum(terms, NULL);
 }
 
 /* ---- cross entropy ------------------------------------------------------------------------------ */
@@ -96,17 +124,14 @@ static tuff_tensor *terms_of_probabilities(tuff_tensor *x, tuff_tensor *q, tuff_
 }
 
 /* loss = (1 - smoothing) w[t] (S - (x[t] - m)) + smoothing / C sum over c of w[c] (S - (x[c] - m)) */
-static tuff_tensor *terms_of_classes(tuff_tensor *x, tuff_tensor *target, tuff_tensor *weight, int64_t ignore,
-                                     float smoothing) {
-    tuff_tensor *m = largest(x), *logs = log_sum(x, m), *known = known_class(x, target, ignore);
-    tuff_tensor *terms = tuff_sub(logs, tuff_sub(pick_class(x, target, ignore), m));
-    if (weight) terms = tuff_mul(pick_weight(weight, x, target, ignore), terms);
-    if (smoothing > 0 && x) {
-        tuff_tensor *cost = times(weights_along(weight, x), tuff_sub(logs, tuff_sub(x, m)));
-        tuff_tensor *spread = tuff_scale(over_classes(tuff_sum, cost), smoothing / (float)x->shape.sizes[1], 0);
-        terms = tuff_add(tuff_scale(terms, 1 - smoothing, 0), spread);
-    }
-    return keep_if(known, terms);
+static tuff_tensor *terms_of_classes(tuff_tensor *x, tuff_tensor *target, tuff_tensor *weight, tuff_tensor *own,
+                                     int64_t ignore, float smoothing) {
+    tuff_tensor *m = largest(x), *logs = log_sum(x, m);
+    tuff_tensor *terms = times(own, tuff_sub(logs, tuff_sub(pick_class(x, target, ignore), m)));
+    if (smoothing == 0 || !x) return terms;
+    tuff_tensor *cost = times(weights_along(weight, x), tuff_sub(logs, tuff_sub(x, m)));
+    tuff_tensor *spread = tuff_scale(over_classes(tuff_sum, cost), smoothing / (float)x->shape.sizes[1], 0);
+    return tuff_add(tuff_scale(terms, 1 - smoothing, 0), spread);
 }
 
 static tuff_result expand_cross_entropy(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
@@ -117,11 +142,9 @@ static tuff_result expand_cross_entropy(tuff_graph *graph, const node *node, tuf
     tuff_tensor *x = as_batch(inputs[0]), *weight = inputs[2];
     if (inputs[1]->type == TUFF_I32) {
         tuff_tensor *target = as_targets(inputs[1]);
-        tuff_tensor *terms = terms_of_classes(x, target, weight, ignore, smoothing);
-        tuff_tensor *share = reduction != TUFF_REDUCE_MEAN ? NULL
-                             : weight                      ? pick_weight(weight, x, target, ignore)
-                                                           : known_class(x, target, ignore);
-        outputs[0] = reduce_weighted(terms, share, inputs[1], reduction);
+        class_share share = share_classes(x, target, weight, ignore, reduction);
+        tuff_tensor *terms = terms_of_classes(x, target, weight, share.own, ignore, smoothing);
+        outputs[0] = reduce_terms(&share, terms, inputs[1], reduction);
     } else {
         tuff_tensor *terms = terms_of_probabilities(x, as_batch(inputs[1]), weight, smoothing);
         outputs[0] = reduction == TUFF_REDUCE_NONE ? tuff_reshape(terms, node->outputs[0]->shape)
@@ -146,30 +169,25 @@ static tuff_tensor *probabilities(tuff_tensor *x) {
     return tuff_exp(tuff_sub(tuff_add(x, tuff_neg(m)), logs));
 }
 
-/* gx = (p a - (1 - smoothing) w[t] [c == t] - smoothing / C w[c]) g, a the sum of what is taken off p:
+/* gx = p a g - (1 - smoothing) w[t] [c == t] g - smoothing / C w[c] g, a the sum of what is taken off p:
  * (1 - smoothing) w[t] + smoothing / C sum w */
 static tuff_tensor *backward_of_classes(tuff_tensor *g, tuff_tensor *x, tuff_tensor *target, tuff_tensor *weight,
                                         const node *node) {
     if (!x) return NULL;
-    const int64_t ignore = node->attributes[IGNORE].i, reduction = node->attributes[REDUCTION].i;
+    const int64_t reduction = node->attributes[REDUCTION].i;
     const float smoothing = (float)node->attributes[LABEL_SMOOTHING].f, each = smoothing / (float)x->shape.sizes[1];
-    tuff_tensor *known = known_class(x, target, ignore), *hot = one_hot_of(x, target), *p = probabilities(x);
-    tuff_tensor *own = weight ? pick_weight(weight, x, target, ignore) : NULL; /* w[t] */
-    g = as_column(g, x, reduction);
-    if (reduction == TUFF_REDUCE_MEAN) g = tuff_div(g, tuff_sum(own ? own : known, NULL));
-    if (smoothing == 0) {
-        g = times(own, g);
-    } else {
-        if (own) {
-            tuff_tensor *all = tuff_scale(tuff_sum(weight, NULL), each, 0);
-            p = tuff_mul(p, tuff_add(tuff_scale(own, 1 - smoothing, 0), all));
-            p = tuff_sub(p, tuff_scale(weights_along(weight, x), each, 0));
-        } else {
-            p = tuff_scale(p, 1, -each);
-        }
-        hot = tuff_scale(times(own, hot), 1 - smoothing, 0);
+    class_share share = share_classes(x, target, weight, node->attributes[IGNORE].i, reduction);
+    tuff_tensor *m = largest(x), *logs = log_sum(x, m);
+    g = keep_if(share.known, scaled(&share, as_column(g, x, reduction)));
+    tuff_tensor *hit = times(share.own, g);
+    if (smoothing == 0) return softmax_less_target(x, m, logs, target, hit, hit);
+    hit = tuff_scale(hit, 1 - smoothing, 0);
+    tuff_tensor *all = g, *spread = tuff_scale(g, each, 0);
+    if (weight) {
+        all = tuff_add(hit, tuff_mul(spread, tuff_sum(weight, NULL)));
+        spread = tuff_mul(spread, weights_along(weight, x));
     }
-    return tuff_mul(tuff_sub(p, hot), keep_if(known, g));
+    return tuff_sub(softmax_less_target(x, m, logs, target, all, hit), spread);
 }
 
 /* gx = (p sum of w q - w q) g */
@@ -274,12 +292,11 @@ static tuff_result infer_nll_loss(inference *inference) {
 static tuff_result expand_nll_loss(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                    tuff_tensor **outputs) {
     (void)training;
-    const int64_t ignore = node->attributes[IGNORE].i;
-    tuff_tensor *x = as_batch(inputs[0]), *target = as_targets(inputs[1]);
-    tuff_tensor *share = inputs[2] ? pick_weight(inputs[2], x, target, ignore) : known_class(x, target, ignore);
-    tuff_tensor *cost = tuff_neg(pick_class(x, target, ignore));
-    if (inputs[2]) cost = tuff_mul(share, cost);
-    outputs[0] = reduce_weighted(cost, share, inputs[1], node->attributes[REDUCTION].i);
+    const int64_t ignore = node->attributes[IGNORE].i, reduction = node->attributes[REDUCTION].i;
+    tuff_tensor *x = as_batch(inputs[0]), *target = as_targets(inputs[1]), *weight = inputs[2];
+    class_share share = share_classes(x, target, weight, ignore, reduction);
+    tuff_tensor *terms = times(share.own, tuff_neg(pick_class(x, target, ignore)));
+    outputs[0] = reduce_terms(&share, terms, inputs[1], reduction);
     return graph->result;
 }
 

@@ -29,11 +29,16 @@ enum { IGNORE_INDEX = -100 };
 tuff_result check_targets(inference *inference, const tuff_tensor *logits, const tuff_tensor *target);
 /* (N, 1, ...): x[n, target[n], ...]; 0 where the target is ignore_index, NaN where it is no class. */
 tuff_tensor *pick_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);
-/* (N, 1, ...): 1 where the target is a class, 0 where it is ignore_index, NaN otherwise; of x only the shape matters.
- */
-tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);
+/* (N, 1, ...): 1, or share (a scalar) if that is not NULL, where the target is a class; 0 where it is ignore_index, NaN
+ * otherwise; of x only the shape matters. */
+tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, tuff_tensor *share, int64_t ignore_index);
+/* 1 / the sum of known_class: a scalar. */
+tuff_tensor *share_of_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);
 /* (N, C, ...): 1 at the target, 0 elsewhere; of x only the shape matters. */
 tuff_tensor *one_hot_of(tuff_tensor *x, tuff_tensor *target);
+/* exp(x - largest - log_sum) softmax - (c == target ? hit : 0); all but x have one number for each row. */
+tuff_tensor *softmax_less_target(tuff_tensor *x, tuff_tensor *largest, tuff_tensor *log_sum, tuff_tensor *target,
+                                 tuff_tensor *softmax, tuff_tensor *hit);
 /* A weight for each class (C) in the shape (1, C, 1, ...), and one of each target, as pick_class. */
 tuff_tensor *weights_along(tuff_tensor *weight, tuff_tensor *x);
 tuff_tensor *pick_weight(tuff_tensor *weight, tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);

@@ -167,10 +167,14 @@ static tuff_result differentiate(compilation *c) {
 
 static tuff_result expand(compilation *c) {
     rewrite_options options = { .training = !c->desc->evaluate, .expand_all = true, .merge_equal = true };
+    uint32_t before;
     do TRY(rewrite(c, c->graph, &options));
     while (has_composites(c->graph, true));
-    /* once more: what became equal in the last round has readers of its copies, and the copies go */
-    TRY(rewrite(c, c->graph, &options));
+    /* until nothing goes any more: one round finds what is equal, the next one leaves the copies out */
+    do {
+        before = c->graph->node_count;
+        TRY(rewrite(c, c->graph, &options));
+    } while (c->graph->node_count < before);
     dump_graph(c, "expand");
     return TUFF_OK;
 }

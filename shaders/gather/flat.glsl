@@ -7,6 +7,8 @@ uint flat_index() {
 
 #define NOT_A_NUMBER uintBitsToFloat(0x7fc00000u)
 
+#ifndef TUFF_MATH_GLSL // which has it
 bool is_nan(float x) {
     return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u;
 }
+#endif

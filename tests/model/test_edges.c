@@ -229,6 +229,37 @@ static void test_targets(void **state) {
     tuff_model_destroy(model);
 }
 
+/* PyTorch's mean over no targets at all is not a number; nothing is learned from it. */
+static void test_all_ignored(void **state) {
+    (void)state;
+    enum { COUNT = 3, CLASSES = 5 };
+    static const int32_t targets[COUNT] = { -100, -100, -100 };
+    for (int weighted = 0; weighted < 2; weighted++) {
+        float logits[COUNT * CLASSES], got[COUNT * CLASSES], value;
+        tuff_model *model = tuff_model_create(device, NULL);
+        tuff_graph *graph = tuff_graph_create(model);
+        tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(COUNT, CLASSES));
+        tuff_tensor *target = tuff_input(graph, "target", TUFF_I32, TUFF_SHAPE(COUNT)), *gradient;
+        tuff_tensor *weight = weighted ? tuff_constant(graph, 2, TUFF_SHAPE(CLASSES)) : NULL;
+        tuff_tensor *loss = tuff_cross_entropy(x, target, &(tuff_cross_entropy_desc){ .weight = weight });
+        OK(tuff_gradients(loss, &x, 1, &gradient));
+        tuff_tensor *outputs[] = { loss, gradient };
+        tuff_program *program = NULL;
+        OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2 }, &program));
+        for (int i = 0; i < COUNT * CLASSES; i++) logits[i] = (float)i;
+        OK(tuff_write(program, x, logits, sizeof logits));
+        OK(tuff_write(program, target, targets, sizeof targets));
+        OK(tuff_run(program));
+        OK(tuff_read(program, loss, &value, sizeof value));
+        OK(tuff_read(program, gradient, got, sizeof got));
+        assert_true(isnan(value));
+        for (int i = 0; i < COUNT * CLASSES; i++) assert_true(got[i] == 0);
+        tuff_program_destroy(program);
+        tuff_graph_destroy(graph);
+        tuff_model_destroy(model);
+    }
+}
+
 /* As in PyTorch, a NaN is its window's maximum, and the last one of a window gets the gradient. */
 static void test_max_pool_nan(void **state) {
     (void)state;
@@ -311,10 +342,10 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assign),      cmocka_unit_test(test_running_statistics),
-        cmocka_unit_test(test_one_value),   cmocka_unit_test(test_indices_out_of_range),
-        cmocka_unit_test(test_targets),     cmocka_unit_test(test_max_pool_nan),
-        cmocka_unit_test(test_other_batch),
+        cmocka_unit_test(test_assign),       cmocka_unit_test(test_running_statistics),
+        cmocka_unit_test(test_one_value),    cmocka_unit_test(test_indices_out_of_range),
+        cmocka_unit_test(test_targets),      cmocka_unit_test(test_all_ignored),
+        cmocka_unit_test(test_max_pool_nan), cmocka_unit_test(test_other_batch),
     };
     return cmocka_run_group_tests_name("edges", tests, open_device, close_device);
 }
