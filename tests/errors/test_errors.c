@@ -431,7 +431,7 @@ static void test_index_out_of_range(void **state) {
     (void)state;
     tuff_tensor *index = tuff_input(the.graph, "index", TUFF_I32, TUFF_SHAPE(4));
     tuff_tensor *table = input("table", TUFF_SHAPE(3, 2));
-    tuff_tensor *y = tuff_embedding_lookup(index, table);
+    tuff_tensor *y = tuff_embedding(index, &(tuff_embedding_desc){ .weight = table });
     tuff_program *program = NULL;
     OK(compile_outputs(&y, 1, &program));
     OK(tuff_write(program, index, (int32_t[]){ 2, 3, -1, 0 }, 16));

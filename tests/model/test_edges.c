@@ -170,7 +170,7 @@ static void test_indices_out_of_range(void **state) {
     tuff_tensor *index = tuff_input(graph, "index", TUFF_I32, TUFF_SHAPE(COUNT));
     tuff_tensor *table = tuff_parameter(graph, "table", TUFF_SHAPE(ROWS, FEATURES), NULL);
     tuff_tensor *weight = tuff_input(graph, "weight", TUFF_F32, TUFF_SHAPE(COUNT, FEATURES));
-    tuff_tensor *y = tuff_embedding_lookup(index, table), *gradient;
+    tuff_tensor *y = tuff_embedding(index, &(tuff_embedding_desc){ .weight = table }), *gradient;
     OK(tuff_gradients(tuff_sum(tuff_mul(y, weight), NULL), &table, 1, &gradient));
     tuff_tensor *outputs[] = { y, gradient };
     tuff_program *program = NULL;
