@@ -64,7 +64,10 @@ bool build_accepts(tuff_graph *graph, const char *op, const char *operands, cons
         }
         count++;
     }
-    return apply_row(graph, op, attributes, in, count, op) != NULL;
+    const tuff_tensor *first = apply_row(graph, op, attributes, in, count, op);
+    recipe_args args = { 0 };
+    snprintf(args.text, sizeof args.text, "%s", attributes);
+    return first && arg_int(&args, "take", 0) < (int64_t)first->producer->output_count;
 }
 
 static tuff_tensor *build_step(const recipe_step *s, tuff_graph *graph, tuff_tensor **tensors) {
