@@ -294,11 +294,11 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
                    shape_text(&x->shape, text));
         return NULL;
     }
-    float epsilon = desc->epsilon == 0 ? 1e-5f : desc->epsilon;
+    double epsilon = desc->epsilon == 0 ? 1e-5 : (double)desc->epsilon;
     float momentum = desc->momentum == 0 ? 0.1f : desc->momentum < 0 ? 0 : desc->momentum;
     if (!(epsilon > 0) || !(momentum <= 1)) {
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_batch_norm '%s': epsilon %g, momentum %g are out of range",
-                   desc->name, (double)epsilon, (double)momentum);
+                   desc->name, epsilon, (double)momentum);
         return NULL;
     }
     static const struct {

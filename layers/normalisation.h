@@ -33,7 +33,11 @@ enum { MOMENTUM = 0 };
 extern const attribute running_attributes[1];
 extern const operator batch_norm_running_mean;
 
-/* In row_norms.c. */
+/* In row_norms.c: rows and the places of their attributes. */
+enum { LAYER_SHAPE = 0, LAYER_EPSILON }; /* rms_norm's, too */
+enum { GROUP_COUNT = 0, GROUP_EPSILON };
+enum { INSTANCE_STATISTICS = 0, INSTANCE_EPSILON };
+enum { FROM_INPUT = 0, FROM_RUNNING, BY_PURPOSE }; /* the statistics */
 extern const operator operator_layer_norm, operator_layer_norm_backward, operator_rms_norm, operator_rms_norm_backward,
     operator_group_norm, operator_group_norm_backward, operator_instance_norm, operator_instance_norm_backward,
     operator_instance_norm_running_var, operator_normalize;

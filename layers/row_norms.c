@@ -8,7 +8,6 @@
 #include "layers/normalisation.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
-#include "layers/state.h"
 
 #include <math.h>
 
@@ -85,18 +84,17 @@ static tuff_result finish_backward(tuff_graph *graph, tuff_tensor *const gradien
 
 /* ---- the last axes: layer_norm, rms_norm --------------------------------------------------------- */
 
-enum { SHAPE = 0, EPSILON };
 static const attribute layer_attributes[] = {
-    [SHAPE] = { .name = "normalized_shape", .type = ATTRIBUTE_INTS, .required = true },
-    [EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
+    [LAYER_SHAPE] = { .name = "normalized_shape", .type = ATTRIBUTE_INTS, .required = true },
+    [LAYER_EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
 };
 static const attribute rms_attributes[] = {
-    [SHAPE] = { .name = "normalized_shape", .type = ATTRIBUTE_INTS, .required = true },
-    [EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1.1920929e-7 },
+    [LAYER_SHAPE] = { .name = "normalized_shape", .type = ATTRIBUTE_INTS, .required = true },
+    [LAYER_EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1.1920929e-7 },
 };
 
 static tuff_shape normalized_shape(const node *node) {
-    const attribute_value *value = &node->attributes[SHAPE];
+    const attribute_value *value = &node->attributes[LAYER_SHAPE];
     tuff_shape shape = { .rank = (uint32_t)(value->i < TUFF_MAX_RANK ? value->i : TUFF_MAX_RANK) };
     for (uint32_t i = 0; i < shape.rank; i++) shape.sizes[i] = value->list[i];
     return shape;
@@ -108,7 +106,7 @@ static tuff_result check_last(inference *inference, uint32_t first) {
     const tuff_tensor *x = node->inputs[first];
     tuff_shape shape = normalized_shape(node);
     char text[160], given[SHAPE_TEXT], wanted[SHAPE_TEXT];
-    bool fits = shape.rank > 0 && shape.rank == node->attributes[SHAPE].i && shape.rank <= x->shape.rank;
+    bool fits = shape.rank > 0 && shape.rank == node->attributes[LAYER_SHAPE].i && shape.rank <= x->shape.rank;
     for (uint32_t i = 0; fits && i < shape.rank; i++)
         fits = shape.sizes[i] == x->shape.sizes[x->shape.rank - shape.rank + i];
     if (!fits)
@@ -141,8 +139,8 @@ static tuff_result infer_like_inputs(inference *inference) {
 }
 
 static norm last_axes(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias, bool centred) {
-    norm n = { x, weight, bias, { .keepdim = true }, node->attributes[EPSILON].f, centred };
-    for (int32_t i = 0; i < (int32_t)node->attributes[SHAPE].i; i++) n.axes.axes[n.axes.axis_count++] = -1 - i;
+    norm n = { x, weight, bias, { .keepdim = true }, node->attributes[LAYER_EPSILON].f, centred };
+    for (int32_t i = 0; i < (int32_t)node->attributes[LAYER_SHAPE].i; i++) n.axes.axes[n.axes.axis_count++] = -1 - i;
     return n;
 }
 
@@ -253,16 +251,15 @@ const operator operator_rms_norm_backward = {
 
 /* ---- groups of channels -------------------------------------------------------------------------- */
 
-enum { GROUPS = 0, GROUP_EPSILON };
 static const attribute group_attributes[] = {
-    [GROUPS] = { .name = "num_groups", .type = ATTRIBUTE_INT, .required = true },
+    [GROUP_COUNT] = { .name = "num_groups", .type = ATTRIBUTE_INT, .required = true },
     [GROUP_EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
 };
 
 static tuff_result infer_group_norm(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
-    int64_t groups = node->attributes[GROUPS].i;
+    int64_t groups = node->attributes[GROUP_COUNT].i;
     char text[160], shape[SHAPE_TEXT];
     TRY(check_channels(inference, 0));
     if (groups < 1 || x->shape.sizes[1] % groups != 0)
@@ -277,7 +274,7 @@ static tuff_result infer_group_norm(inference *inference) {
 /* x as (N, groups, C / groups, ...), the vectors as (groups, C / groups, 1 ...). */
 static norm in_groups(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias) {
     norm n = { .axes = { .keepdim = true }, .epsilon = node->attributes[GROUP_EPSILON].f, .centred = true };
-    int64_t groups = node->attributes[GROUPS].i, each = x->shape.sizes[1] / groups;
+    int64_t groups = node->attributes[GROUP_COUNT].i, each = x->shape.sizes[1] / groups;
     tuff_shape shape = { .rank = x->shape.rank + 1, .sizes = { x->shape.sizes[0], groups, each } };
     tuff_shape vector = { .rank = x->shape.rank, .sizes = { groups, each } };
     for (uint32_t i = 2; i < x->shape.rank; i++) {
@@ -341,10 +338,8 @@ const operator operator_group_norm_backward = {
 
 /* ---- each channel of each example ---------------------------------------------------------------- */
 
-enum { STATISTICS = 0, INSTANCE_EPSILON };
-enum { FROM_INPUT = 0, FROM_RUNNING, BY_PURPOSE };
 static const attribute instance_attributes[] = {
-    [STATISTICS] = { .name = "use_input_stats", .type = ATTRIBUTE_CHOICE, .choices = "true|false|training" },
+    [INSTANCE_STATISTICS] = { .name = "use_input_stats", .type = ATTRIBUTE_CHOICE, .choices = "true|false|training" },
     [INSTANCE_EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
 };
 
@@ -357,11 +352,11 @@ static tuff_result infer_instance_norm(inference *inference) {
     const tuff_tensor *x = node->inputs[0];
     char text[160], shape[SHAPE_TEXT];
     TRY(check_channels(inference, 0));
-    if (node->attributes[STATISTICS].i != FROM_INPUT && (!node->inputs[1] || !node->inputs[2]))
+    if (node->attributes[INSTANCE_STATISTICS].i != FROM_INPUT && (!node->inputs[1] || !node->inputs[2]))
         return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
                           "%s: without the input's statistics it needs running_mean and running_var",
                           node_text(node, text));
-    if (node->attributes[STATISTICS].i != FROM_RUNNING && instance_count(x) < 2)
+    if (node->attributes[INSTANCE_STATISTICS].i != FROM_RUNNING && instance_count(x) < 2)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                           "%s: '%s' %s has one value in each channel: more are needed to normalise by their statistics",
                           node_text(node, text), x->name, shape_text(&x->shape, shape));
@@ -370,7 +365,7 @@ static tuff_result infer_instance_norm(inference *inference) {
 }
 
 static bool uses_running(const node *node, bool training) {
-    int64_t statistics = node->attributes[STATISTICS].i;
+    int64_t statistics = node->attributes[INSTANCE_STATISTICS].i;
     return statistics == FROM_RUNNING || (statistics == BY_PURPOSE && !training);
 }
 
@@ -537,134 +532,6 @@ tuff_tensor *tuff_normalize(tuff_tensor *x, int32_t axis, const tuff_normalize_d
     if (!desc) desc = &none;
     attribute_value attributes[] = { [NORM_P] = { .f = desc->p == 0 ? 2 : desc->p },
                                      [NORM_AXES] = { .i = 1, .list = { axis } },
-                                     [NORM_EPSILON] = { .f = desc->epsilon == 0 ? 1e-12f : desc->epsilon } };
+                                     [NORM_EPSILON] = { .f = desc->epsilon == 0 ? 1e-12 : (double)desc->epsilon } };
     return apply_unary(&operator_normalize, x, attributes);
-}
-
-/* ---- the layers ---------------------------------------------------------------------------------- */
-
-/* What a layer does on the way to its row. */
-typedef struct layer {
-    tuff_graph *graph;
-    const char *kind, *name;
-    uint32_t states; /* the model had, before */
-    double epsilon;
-} layer;
-
-/* False after an error. */
-static bool layer_begin(layer *l, tuff_tensor *x, const char *kind, const char *name, bool named, float epsilon,
-                        float standard) {
-    if (!x || x->graph->result != TUFF_OK) return false;
-    *l = (layer){ x->graph, kind, name, tuff_model_state_count(x->graph->model), epsilon == 0 ? standard : epsilon };
-    if (named && !layer_is_named(l->graph, kind, name)) return false;
-    if (epsilon >= 0) return true;
-    graph_fail(l->graph, TUFF_ERROR_ARGUMENT, "%s '%s': epsilon is %g, it must not be negative", kind,
-               name ? name : x->name, (double)epsilon);
-    return false;
-}
-
-static bool has_channels(const layer *l, const tuff_tensor *x) {
-    char text[SHAPE_TEXT];
-    if (x->shape.rank >= 2) return true;
-    graph_fail(l->graph, TUFF_ERROR_SHAPE, "%s '%s': '%s' %s has no axis 1", l->kind, l->name ? l->name : "", x->name,
-               shape_text(&x->shape, text));
-    return false;
-}
-
-static tuff_tensor *layer_vector(const layer *l, const char *name, tuff_shape shape, tuff_state_kind kind,
-                                 float value) {
-    if (l->graph->result != TUFF_OK) return NULL;
-    const state_desc state = { .name = name, .shape = shape, .kind = kind, .init = { TUFF_INIT_CONSTANT, value } };
-    return layer_state(l->graph, l->name, &state);
-}
-
-/* The last axes of x; rank 0 after an error. */
-static tuff_shape last_shape(const layer *l, const tuff_tensor *x, uint32_t axes) {
-    tuff_shape shape = { .rank = axes ? axes : 1 };
-    char text[SHAPE_TEXT];
-    if (shape.rank > x->shape.rank) {
-        graph_fail(l->graph, TUFF_ERROR_SHAPE, "%s '%s': '%s' %s has less than %u axes", l->kind,
-                   l->name ? l->name : "", x->name, shape_text(&x->shape, text), shape.rank);
-        return (tuff_shape){ 0 };
-    }
-    for (uint32_t i = 0; i < shape.rank; i++) shape.sizes[i] = x->shape.sizes[x->shape.rank - shape.rank + i];
-    return shape;
-}
-
-static void set_shape(attribute_value *attribute, const tuff_shape *shape) {
-    attribute->i = shape->rank;
-    for (uint32_t i = 0; i < shape->rank; i++) attribute->list[i] = shape->sizes[i];
-}
-
-tuff_tensor *tuff_layer_norm(tuff_tensor *x, const tuff_layer_norm_desc *desc) {
-    static const tuff_layer_norm_desc none;
-    layer l;
-    if (!desc) desc = &none;
-    bool own = !desc->weight && !desc->bias && !desc->no_affine;
-    if (!layer_begin(&l, x, "tuff_layer_norm", desc->name, own, desc->epsilon, 1e-5f)) return NULL;
-    tuff_shape shape = last_shape(&l, x, desc->axes);
-    tuff_tensor *inputs[3] = { x, desc->weight, desc->bias };
-    if (own) inputs[1] = layer_vector(&l, "weight", shape, TUFF_STATE_PARAMETER, 1);
-    if (own && !desc->no_bias) inputs[2] = layer_vector(&l, "bias", shape, TUFF_STATE_PARAMETER, 0);
-    attribute_value attributes[] = { [SHAPE] = { 0 }, [EPSILON] = { .f = l.epsilon } };
-    set_shape(&attributes[SHAPE], &shape);
-    return layer_end(l.graph, l.states, graph_apply(l.graph, &operator_layer_norm, inputs, 3, attributes, l.name));
-}
-
-tuff_tensor *tuff_rms_norm(tuff_tensor *x, const tuff_rms_norm_desc *desc) {
-    static const tuff_rms_norm_desc none;
-    layer l;
-    if (!desc) desc = &none;
-    bool own = !desc->weight && !desc->no_affine;
-    if (!layer_begin(&l, x, "tuff_rms_norm", desc->name, own, desc->epsilon, 1.1920929e-7f)) return NULL;
-    tuff_shape shape = last_shape(&l, x, desc->axes);
-    tuff_tensor *inputs[2] = { x, desc->weight };
-    if (own) inputs[1] = layer_vector(&l, "weight", shape, TUFF_STATE_PARAMETER, 1);
-    attribute_value attributes[] = { [SHAPE] = { 0 }, [EPSILON] = { .f = l.epsilon } };
-    set_shape(&attributes[SHAPE], &shape);
-    return layer_end(l.graph, l.states, graph_apply(l.graph, &operator_rms_norm, inputs, 2, attributes, l.name));
-}
-
-tuff_tensor *tuff_group_norm(tuff_tensor *x, const tuff_group_norm_desc *desc) {
-    static const tuff_group_norm_desc none;
-    layer l;
-    if (!desc) desc = &none;
-    bool own = !desc->weight && !desc->bias && !desc->no_affine;
-    if (!layer_begin(&l, x, "tuff_group_norm", desc->name, own, desc->epsilon, 1e-5f)) return NULL;
-    if (!has_channels(&l, x)) return NULL;
-    tuff_tensor *inputs[3] = { x, desc->weight, desc->bias };
-    if (own) inputs[1] = layer_vector(&l, "weight", TUFF_SHAPE(x->shape.sizes[1]), TUFF_STATE_PARAMETER, 1);
-    if (own) inputs[2] = layer_vector(&l, "bias", TUFF_SHAPE(x->shape.sizes[1]), TUFF_STATE_PARAMETER, 0);
-    const attribute_value attributes[] = { [GROUPS] = { .i = desc->groups }, [GROUP_EPSILON] = { .f = l.epsilon } };
-    return layer_end(l.graph, l.states, graph_apply(l.graph, &operator_group_norm, inputs, 3, attributes, l.name));
-}
-
-tuff_tensor *tuff_instance_norm(tuff_tensor *x, const tuff_instance_norm_desc *desc) {
-    static const tuff_instance_norm_desc none;
-    layer l;
-    if (!desc) desc = &none;
-    bool own = !desc->weight && !desc->bias && desc->affine, track = desc->track_running_stats;
-    if (!layer_begin(&l, x, "tuff_instance_norm", desc->name, own || track, desc->epsilon, 1e-5f)) return NULL;
-    if (!has_channels(&l, x)) return NULL;
-    float momentum = desc->momentum == 0 ? 0.1f : desc->momentum < 0 ? 0 : desc->momentum;
-    if (!(momentum <= 1)) {
-        graph_fail(l.graph, TUFF_ERROR_ARGUMENT, "tuff_instance_norm '%s': momentum %g is out of range", l.name,
-                   (double)momentum);
-        return NULL;
-    }
-    tuff_shape shape = TUFF_SHAPE(x->shape.sizes[1]);
-    tuff_tensor *inputs[5] = { x, NULL, NULL, desc->weight, desc->bias };
-    if (track) inputs[1] = layer_vector(&l, "running_mean", shape, TUFF_STATE_BUFFER, 0);
-    if (track) inputs[2] = layer_vector(&l, "running_var", shape, TUFF_STATE_BUFFER, 1);
-    if (own) inputs[3] = layer_vector(&l, "weight", shape, TUFF_STATE_PARAMETER, 1);
-    if (own) inputs[4] = layer_vector(&l, "bias", shape, TUFF_STATE_PARAMETER, 0);
-    const attribute_value attributes[] = {
-        [STATISTICS] = { .i = track ? BY_PURPOSE : FROM_INPUT }, [INSTANCE_EPSILON] = { .f = l.epsilon }
-    };
-    tuff_tensor *y = graph_apply(l.graph, &operator_instance_norm, inputs, 5, attributes, l.name);
-    if (y && track) {
-        follow_statistic(l.graph, &batch_norm_running_mean, x, inputs[1], momentum);
-        follow_statistic(l.graph, &operator_instance_norm_running_var, x, inputs[2], momentum);
-    }
-    return layer_end(l.graph, l.states, y);
 }

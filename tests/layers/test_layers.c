@@ -16,6 +16,8 @@ static const layers_family *const FAMILIES[] = {
     &LAYERS_POINTWISE,
     &LAYERS_RECURRENT,
     &LAYERS_POOLING,
+    &LAYERS_REDUCTION,
+    &LAYERS_NORMALISATION,
 };
 
 static tuff_device *device;
@@ -81,6 +83,10 @@ void layers_expect_state(const layers_case *c, const char *name, tuff_state_kind
         return;
     }
     fail_msg("the model has no state '%s'", name);
+}
+
+void layers_expect_states(const layers_case *c, unsigned count) {
+    assert_int_equal(tuff_model_state_count(c->model), count);
 }
 
 void layers_expect_error(layers_case *c, tuff_result result, const char *words) {

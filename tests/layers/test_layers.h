@@ -21,6 +21,8 @@ tuff_tensor *layers_index(layers_case *c, tuff_shape shape); /* int32 */
 void layers_expect(const tuff_tensor *y, const char *op, const char *attributes);
 /* The model has this state. */
 void layers_expect_state(const layers_case *c, const char *name, tuff_state_kind kind, tuff_shape shape);
+/* The model has as many states. */
+void layers_expect_states(const layers_case *c, unsigned count);
 /* The graph refused what was just built, with a message that has all these words ("conv1 channels"); it starts anew. */
 void layers_expect_error(layers_case *c, tuff_result result, const char *words);
 
@@ -40,5 +42,7 @@ extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_RECURRENT;
 extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;
+extern const layers_family LAYERS_REDUCTION;
+extern const layers_family LAYERS_NORMALISATION;
 
 #endif
