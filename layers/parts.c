@@ -371,6 +371,9 @@ static tuff_tensor *join(const operator* op, tuff_tensor *const *tensors, uint32
     for (uint32_t i = 0; i < count && !graph; i++)
         if (tensors[i]) graph = tensors[i]->graph;
     if (!graph) return NULL;
+    for (uint32_t i = 0; i < count && graph->result == TUFF_OK; i++)
+        if (!tensors[i]) graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s: tensor %u of %u is NULL", op->name, i, count);
+    if (graph->result != TUFF_OK) return NULL;
     if (count <= MAX_JOINED) return graph_apply(graph, op, tensors, count, &(attribute_value){ .i = dim }, NULL);
     while (each > MAX_JOINED) each = (each + MAX_JOINED - 1) / MAX_JOINED;
     while ((uint64_t)each * MAX_JOINED < count) each *= MAX_JOINED;

@@ -388,16 +388,14 @@ tuff_tensor *tuff_pad(tuff_tensor *x, const tuff_pad_desc *desc) {
     if (!x) return NULL;
     static const tuff_pad_desc none;
     if (!desc) desc = &none;
-    attribute_value attributes[] = { [PAD] = { .i = 2 * (int64_t)x->shape.rank },
-                                     [PAD_MODE] = { .i = desc->mode },
-                                     [PAD_VALUE] = { .f = desc->value } };
+    attribute_value attributes[] = {
+        [PAD] = { .i = 2 * TUFF_MAX_RANK }, [PAD_MODE] = { .i = desc->mode }, [PAD_VALUE] = { .f = desc->value }
+    };
     if (desc->mode < TUFF_PAD_CONSTANT || desc->mode > TUFF_PAD_CIRCULAR) {
         graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "pad of '%s': %d is not a tuff_pad_mode", x->name, (int)desc->mode);
         return NULL;
     }
     for (int64_t i = 0; i < attributes[PAD].i; i++) attributes[PAD].list[i] = desc->pad[i];
-    for (int64_t i = attributes[PAD].i; i < 2 * TUFF_MAX_RANK; i++)
-        if (desc->pad[i]) attributes[PAD].i = i / 2 * 2 + 2; /* of axes that there are not: infer says so */
     while (attributes[PAD].i && !attributes[PAD].list[attributes[PAD].i - 1]
            && !attributes[PAD].list[attributes[PAD].i - 2])
         attributes[PAD].i -= 2;

@@ -13,6 +13,8 @@
 
 static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
+    &LAYERS_LOOKUP,
+    &LAYERS_SHAPE,
     &LAYERS_POINTWISE,
     &LAYERS_RECURRENT,
     &LAYERS_POOLING,

@@ -39,6 +39,8 @@ typedef struct layers_family {
     { tests, sizeof(tests) / sizeof *(tests) }
 
 extern const layers_family LAYERS_CONVOLUTION;
+extern const layers_family LAYERS_LOOKUP;
+extern const layers_family LAYERS_SHAPE;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_RECURRENT;
 extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;

@@ -124,8 +124,26 @@ static int random_pointwise(recipe *r, dice *d, int x) {
     }
 }
 
+/* Parts of a tensor, and tensors of parts: views that begin somewhere and skip elements. */
+static int random_part(recipe *r, dice *d, int x) {
+    tuff_shape s = value_of(r, x)->shape;
+    uint32_t axis = draw(d, s.rank);
+    long long start = draw(d, (uint32_t)s.sizes[axis]), size = s.sizes[axis];
+    switch (draw(d, 5)) {
+    case 0: return apply(r, "concat", 2, (int[]){ x, unary(r, "neg", x) }, "dim=%u", axis);
+    case 1: return apply(r, "pad", 1, &x, "pad=1,2 mode=%s", draw(d, 2) ? "constant" : "replicate");
+    case 2: return apply(r, "flip", 1, &x, "dims=%u", axis);
+    case 3:
+        if (s.sizes[axis] > 1)
+            return apply(r, "split", 1, &x, "split_size_or_sections=1,%lld dim=%u take=1", size - 1, axis);
+        return apply(r, "slice", 1, &x, "dim=%u", axis);
+    default: return apply(r, "slice", 1, &x, "dim=%u start=%lld step=%u", axis, start, 1 + draw(d, 2));
+    }
+}
+
 static int random_shape_change(recipe *r, dice *d, int x) {
     const tuff_shape *s = &value_of(r, x)->shape;
+    if (s->rank && draw(d, 2)) return random_part(r, d, x);
     if (draw(d, 2) && s->rank >= 2)
         return apply(r, "transpose", 1, &x, "dim0=%u dim1=-%u", draw(d, s->rank), 1 + draw(d, s->rank));
     if (draw(d, 2) && s->rank >= 2) return apply(r, "flatten", 1, &x, "start_dim=1");
@@ -198,7 +216,9 @@ static int random_batch_norm(recipe *r, dice *d, int x) {
 static int random_operator(recipe *r, dice *d, int x) {
     const ref *v = value_of(r, x);
     uint32_t rank = v->shape.rank;
-    switch (draw(d, 10)) {
+    switch (draw(d, 12)) {
+    case 10:
+    case 11:
     case 0: return random_shape_change(r, d, x);
     case 1: return rank ? random_reduction(r, d, x) : random_pointwise(r, d, x);
     case 2:
