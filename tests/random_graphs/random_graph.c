@@ -209,7 +209,13 @@ static int random_image_operator(recipe *r, dice *d, int x) {
 static int random_batch_norm(recipe *r, dice *d, int x) {
     tuff_shape channels = TUFF_SHAPE(value_of(r, x)->shape.sizes[1]);
     int operands[5] = { x };
-    for (int i = 1; i < 5; i++) operands[i] = random_leaf(r, d, channels, i == 2 ? FILL_POSITIVE : FILL_ANY, 0);
+    for (int i = 1; i < 5; i++) { /* the running statistics, then weight and bias */
+        char name[16];
+        snprintf(name, sizeof name, "b%d", r->count);
+        operands[i] = i > 2 ? random_leaf(r, d, channels, FILL_ANY, 0)
+                            : recipe_add_leaf(r, LEAF_BUFFER, name, channels, i == 2 ? FILL_POSITIVE : FILL_ANY,
+                                              draw(d, UINT32_MAX), 0);
+    }
     return apply(r, "batch_norm", 5, operands, "training=true");
 }
 
