@@ -70,7 +70,7 @@ static bool is_volume(const product_image *image) {
         for (uint32_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
             if (numbers[k][i] > INT16_MAX || numbers[k][i] < INT16_MIN) return true;
     }
-    return image_size(image->view, 0) > 1 || image->grid[0] > 1 || image->kernel[0] > 1;
+    return image_size(image->view, 0) > 1 || image->grid[0] > 1 || image->kernel[0] > 1 || image->offset[0];
 }
 
 /* ---- slices ------------------------------------------------------------------------------------- */
