@@ -1,13 +1,17 @@
-/* matmul: (..., M, K) times (..., K, N), batch axes broadcast, each operand transposed or not.
+/* matmul: (..., M, K) times (..., K, N), batch axes broadcast, each operand transposed or not; and with vectors, where
+ * a product reads each number once, sums of chains.
  *
- * Its gradient is two products of the same kind. Where one operand has no batch, as a layer's weight has, the batch is
- * counted to the rows, so that the sum over it happens inside of the product. */
+ * A product's gradient is two products of the same kind. Where one operand has no batch, as a layer's weight has, the
+ * batch is counted to the rows, so that the sum over it happens inside of the product. */
 #include "layers/families.h"
+#include "layers/pointwise.h"
 #include "layers/product.h"
 
 #include <tuff/layers.h>
 
 enum { TRANSPOSE_A, TRANSPOSE_B };
+
+static const operator operator_matrix_product;
 
 static const attribute attributes[] = {
     [TRANSPOSE_A] = { .name = "transpose_a", .type = ATTRIBUTE_BOOL },
@@ -21,6 +25,7 @@ static tuff_shape batch_of(const tuff_shape *shape) {
     return batch;
 }
 
+/* Of matrices, ranks 2 and more. */
 static tuff_result infer(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *a = node->inputs[0], *b = node->inputs[1];
@@ -30,10 +35,6 @@ static tuff_result infer(inference *inference) {
     shape_text(&a->shape, sa);
     shape_text(&b->shape, sb);
     uint32_t ra = a->shape.rank, rb = b->shape.rank;
-    if (ra < 2 || rb < 2)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                          "%s: '%s' %s and '%s' %s: both must have rank 2 or more; reshape a vector to a matrix", text,
-                          a->name, sa, b->name, sb);
     int64_t m = a->shape.sizes[ta ? ra - 1 : ra - 2], ka = a->shape.sizes[ta ? ra - 2 : ra - 1];
     int64_t kb = b->shape.sizes[tb ? rb - 1 : rb - 2], n = b->shape.sizes[tb ? rb - 2 : rb - 1];
     if (ka != kb)
@@ -51,19 +52,8 @@ static tuff_result infer(inference *inference) {
 }
 
 static tuff_tensor *product_of(tuff_tensor *a, tuff_tensor *b, bool ta, bool tb) {
-    return tuff_matmul(a, b, &(tuff_matmul_desc){ .transpose_a = ta, .transpose_b = tb });
-}
-
-/* The sum over the axes that broadcasting has added to a tensor of shape `to`. */
-static tuff_tensor *sum_to(tuff_tensor *x, const tuff_shape *to) {
-    if (!x) return NULL;
-    uint32_t missing = x->shape.rank - to->rank;
-    tuff_reduce_desc sum = { .keepdim = true };
-    for (uint32_t i = 0; i < x->shape.rank; i++)
-        if (x->shape.sizes[i] > 1 && (i < missing || to->sizes[i - missing] == 1))
-            sum.axes[sum.axis_count++] = (int32_t)i;
-    if (sum.axis_count) x = tuff_sum(x, &sum);
-    return x && !shape_equal(&x->shape, to) ? tuff_reshape(x, *to) : x;
+    const attribute_value values[2] = { [TRANSPOSE_A] = { .i = ta }, [TRANSPOSE_B] = { .i = tb } };
+    return apply_binary(&operator_matrix_product, a, b, values);
 }
 
 /* All axes but the last as one: (rows, columns). */
@@ -79,12 +69,12 @@ static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, 
     bool as_rows = !ta && a->shape.rank > 2 && b->shape.rank == 2;
     if (needs & 1) {
         tuff_tensor *grad = ta ? product_of(b, g, tb, true) : product_of(g, b, false, !tb);
-        grad_inputs[0] = sum_to(grad, &a->shape);
+        grad_inputs[0] = grad && !shape_equal(&grad->shape, &a->shape) ? sum_to(grad, a) : grad;
     }
     if (needs & 2) {
         tuff_tensor *left = as_rows ? as_matrix(a) : a, *right = as_rows ? as_matrix(g) : g;
         tuff_tensor *grad = tb ? product_of(right, left, true, ta) : product_of(left, right, !ta, false);
-        grad_inputs[1] = sum_to(grad, &b->shape);
+        grad_inputs[1] = grad && !shape_equal(&grad->shape, &b->shape) ? sum_to(grad, b) : grad;
     }
     return node_graph(node)->result;
 }
@@ -121,11 +111,11 @@ static tuff_result lower(lowering *lowering, const node *node) {
     return product_lower(lowering, node, &product);
 }
 
-static const operator operator_matmul = {
-    .name = "matmul",
+static const operator operator_matrix_product = {
+    .name = "matrix_product",
+    .flags = OPERATOR_INTERNAL,
     .formula = "y[..., m, n] = sum over k of a[..., m, k] * b[..., k, n]",
     .inputs = { "input", "other" },
-    .pytorch = "torch.matmul",
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,
     .infer = infer,
@@ -136,8 +126,69 @@ static const operator operator_matmul = {
     .accepts_epilogue = product_accepts_epilogue,
 };
 
-static const operator* const rows[] = { &operator_matmul };
-const operator_family family_matmul = { rows, sizeof rows / sizeof *rows };
+/* ---- matmul: with vectors, too ------------------------------------------------------------------- */
+
+/* A vector's one axis is summed over; the result does not have it. */
+static tuff_result infer_matmul(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *a = node->inputs[0], *b = node->inputs[1];
+    const tuff_shape *as = &a->shape, *bs = &b->shape;
+    bool ta = node->attributes[TRANSPOSE_A].i, tb = node->attributes[TRANSPOSE_B].i;
+    char text[160], sa[SHAPE_TEXT], sb[SHAPE_TEXT];
+    if (as->rank >= 2 && bs->rank >= 2) return infer(inference);
+    node_text(node, text);
+    shape_text(as, sa);
+    shape_text(bs, sb);
+    if (!as->rank || !bs->rank || (as->rank == 1 && ta) || (bs->rank == 1 && tb))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                          "%s: '%s' %s and '%s' %s: both must have rank 1 or more, and what is transposed 2", text,
+                          a->name, sa, b->name, sb);
+    uint32_t summed_a = ta && as->rank > 1 ? as->rank - 2 : as->rank - 1;
+    uint32_t summed_b = bs->rank == 1 || tb ? bs->rank - 1 : bs->rank - 2;
+    if (as->sizes[summed_a] != bs->sizes[summed_b])
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                          "%s: '%s' %s%s and '%s' %s%s do not fit: %lld numbers meet %lld", text, a->name, sa,
+                          ta ? " transposed" : "", b->name, sb, tb ? " transposed" : "", (long long)as->sizes[summed_a],
+                          (long long)bs->sizes[summed_b]);
+    const tuff_shape *matrix = as->rank > 1 ? as : bs;
+    uint32_t summed = as->rank > 1 ? summed_a : summed_b;
+    tuff_shape *out = &inference->shapes[0];
+    *out = (tuff_shape){ 0 };
+    for (uint32_t axis = 0; axis < matrix->rank; axis++)
+        if (axis != summed) out->sizes[out->rank++] = matrix->sizes[axis];
+    return TUFF_OK;
+}
+
+/* The sum over one of the last two axes of matrix * vector; axis: -1 or -2. */
+static tuff_tensor *times_vector(tuff_tensor *matrix, tuff_tensor *vector, int32_t axis) {
+    if (axis == -2) vector = tuff_reshape(vector, TUFF_SHAPE(vector->shape.sizes[0], 1));
+    return tuff_sum(tuff_mul(matrix, vector), &(tuff_reduce_desc){ .axes = { axis }, .axis_count = 1 });
+}
+
+static tuff_result expand_matmul(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                 tuff_tensor **outputs) {
+    (void)training;
+    tuff_tensor *a = inputs[0], *b = inputs[1];
+    bool ta = node->attributes[TRANSPOSE_A].i, tb = node->attributes[TRANSPOSE_B].i;
+    if (a->shape.rank > 1 && b->shape.rank > 1)
+        outputs[0] = product_of(a, b, ta, tb);
+    else if (a->shape.rank > 1)
+        outputs[0] = times_vector(a, b, ta ? -2 : -1);
+    else
+        outputs[0] = times_vector(b, a, tb || b->shape.rank == 1 ? -1 : -2);
+    return graph->result;
+}
+
+static const operator operator_matmul = {
+    .name = "matmul",
+    .formula = "y[..., m, n] = sum over k of a[..., m, k] * b[..., k, n]; a vector has k alone",
+    .inputs = { "input", "other" },
+    .pytorch = "torch.matmul",
+    .attributes = attributes,
+    .attribute_count = sizeof attributes / sizeof *attributes,
+    .infer = infer_matmul,
+    .expand = expand_matmul,
+};
 
 tuff_tensor *tuff_matmul(tuff_tensor *a, tuff_tensor *b, const tuff_matmul_desc *desc) {
     if (!a || !b) return NULL;
@@ -146,5 +197,42 @@ tuff_tensor *tuff_matmul(tuff_tensor *a, tuff_tensor *b, const tuff_matmul_desc 
         values[TRANSPOSE_A].i = desc->transpose_a;
         values[TRANSPOSE_B].i = desc->transpose_b;
     }
-    return graph_apply(a->graph, &operator_matmul, (tuff_tensor *[]){ a, b }, 2, values, NULL);
+    return apply_binary(&operator_matmul, a, b, values);
 }
+
+/* ---- outer --------------------------------------------------------------------------------------- */
+
+static tuff_result infer_outer(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *a = node->inputs[0], *b = node->inputs[1];
+    char text[160], sa[SHAPE_TEXT], sb[SHAPE_TEXT];
+    if (a->shape.rank != 1 || b->shape.rank != 1)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s and '%s' %s must be vectors",
+                          node_text(node, text), a->name, shape_text(&a->shape, sa), b->name,
+                          shape_text(&b->shape, sb));
+    inference->shapes[0] = TUFF_SHAPE(a->shape.sizes[0], b->shape.sizes[0]);
+    return TUFF_OK;
+}
+
+static tuff_result expand_outer(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
+                                tuff_tensor **outputs) {
+    (void)node, (void)training;
+    outputs[0] = tuff_mul(tuff_reshape(inputs[0], TUFF_SHAPE(-1, 1)), inputs[1]);
+    return graph->result;
+}
+
+static const operator operator_outer = {
+    .name = "outer",
+    .formula = "y[i, j] = a[i] * b[j]",
+    .inputs = { "input", "vec2" },
+    .pytorch = "torch.outer",
+    .infer = infer_outer,
+    .expand = expand_outer,
+};
+
+tuff_tensor *tuff_outer(tuff_tensor *a, tuff_tensor *b) {
+    return a && b ? apply_binary(&operator_outer, a, b, NULL) : NULL;
+}
+
+static const operator* const rows[] = { &operator_matmul, &operator_outer, &operator_matrix_product };
+const operator_family family_matmul = { rows, sizeof rows / sizeof *rows };

@@ -20,6 +20,7 @@ static const layers_family *const FAMILIES[] = {
     &LAYERS_POOLING,
     &LAYERS_REDUCTION,
     &LAYERS_NORMALISATION,
+    &LAYERS_CONVOLUTION, &LAYERS_POINTWISE, &LAYERS_RECURRENT, &LAYERS_POOLING, &LAYERS_PRODUCT,
 };
 
 static tuff_device *device;

@@ -46,5 +46,7 @@ extern const layers_family LAYERS_RECURRENT;
 extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;
 extern const layers_family LAYERS_REDUCTION;
 extern const layers_family LAYERS_NORMALISATION;
+extern const layers_family LAYERS_POOLING;
+extern const layers_family LAYERS_PRODUCT;
 
 #endif

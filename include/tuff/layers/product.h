@@ -12,8 +12,18 @@ typedef struct tuff_matmul_desc {
     bool transpose_a, transpose_b; /* of the last two axes */
 } tuff_matmul_desc;
 
-/* torch.matmul of (..., M, K) and (..., K, N), batch axes broadcast; rank 2 or more. */
+/* torch.matmul of (..., M, K) and (..., K, N), batch axes broadcast. A vector (K) on either side is summed over: (...,
+ * M, K) and (K) give (..., M), two vectors a scalar. */
 TUFF_API tuff_tensor *tuff_matmul(tuff_tensor *a, tuff_tensor *b, const tuff_matmul_desc *desc);
+
+/* torch.outer of vectors: (M) and (N) give (M, N). */
+TUFF_API tuff_tensor *tuff_outer(tuff_tensor *a, tuff_tensor *b);
+
+/* torch.einsum: a letter for each axis, "bhqd,bhkd->bhqk"; what the result does not name is summed over. "..." stands
+ * for the other axes, which broadcast. Without "->" the result has the letters that occur once, in alphabetical order.
+ * Several tensors are contracted from left to right. At most 127 characters; a letter must not occur twice in one
+ * operand (a diagonal). */
+TUFF_API tuff_tensor *tuff_einsum(const char *equation, tuff_tensor *const *tensors, uint32_t count);
 
 typedef struct tuff_linear_desc {
     const char *name; /* required */
