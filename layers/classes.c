@@ -6,8 +6,12 @@
 
 enum { LANES = 64 };
 
-static const attribute ignore_attribute[] = {
-    { .name = "ignore_index", .type = ATTRIBUTE_INT, .value.i = IGNORE_INDEX },
+enum { IGNORE = 0, CLASSES };
+
+/* The first is all that a row has whose input has the classes. */
+static const attribute class_attributes[] = {
+    [IGNORE] = { .name = "ignore_index", .type = ATTRIBUTE_INT, .value.i = IGNORE_INDEX },
+    [CLASSES] = { .name = "classes", .type = ATTRIBUTE_INT, .required = true },
 };
 
 tuff_result check_targets(inference *inference, const tuff_tensor *logits, const tuff_tensor *target) {
@@ -28,10 +32,11 @@ enum { PICK, HIT, INDEX, KNOWN, COUNT, SHARE };
 
 static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_t question, int64_t ignore) {
     const view *x = question == KNOWN ? NULL : lowering_view(lowering, node->inputs[0]);
-    const view *share = question == KNOWN && node->inputs[2] ? lowering_view(lowering, node->inputs[2]) : NULL;
-    const view *target = lowering_view(lowering, node->inputs[1]), *y = lowering_view(lowering, node->outputs[0]);
-    const tuff_shape *shape = &node->inputs[0]->shape;
-    int64_t rows = shape->sizes[0], each = view_count(target) / rows, step = rows;
+    const view *share = question == KNOWN && node->inputs[1] ? lowering_view(lowering, node->inputs[1]) : NULL;
+    const view *target = lowering_view(lowering, node->inputs[x ? 1 : 0]),
+               *y = lowering_view(lowering, node->outputs[0]);
+    int64_t rows = target->shape.sizes[0], each = view_count(target) / rows, step = rows;
+    int64_t classes = x ? x->shape.sizes[1] : node->attributes[CLASSES].i;
     view flat_target = *target, flat_y = *y; /* both row-major */
     flat_target.shape = flat_y.shape = TUFF_SHAPE(rows, each);
     flat_target.strides[0] = flat_y.strides[0] = each;
@@ -44,7 +49,7 @@ static tuff_result lower_by_target(lowering *lowering, const node *node, uint32_
         kernel_call call = { .kernel = KERNEL_CLASSES,
                              .operand_count = 3,
                              .params = { (uint32_t)(part * each),
-                                         (uint32_t)shape->sizes[1], [7] = question, [21] = (uint32_t)(int32_t)ignore },
+                                         (uint32_t)classes, [7] = question, [21] = (uint32_t)(int32_t)ignore },
                              .param_count = 22 };
         call.operands[1] = lowering_operand(lowering, &target_part, ACCESS_READ, &call.params[3]);
         call.operands[2] = lowering_operand(lowering, &y_part, ACCESS_WRITE, &call.params[4]);
@@ -79,18 +84,18 @@ static tuff_result infer_column(inference *inference) {
 }
 
 static tuff_result lower_pick(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, PICK, node->attributes[0].i);
+    return lower_by_target(lowering, node, PICK, node->attributes[IGNORE].i);
 }
 
 static tuff_result lower_known(lowering *lowering, const node *node) {
-    return lower_by_target(lowering, node, KNOWN, node->attributes[0].i);
+    return lower_by_target(lowering, node, KNOWN, node->attributes[IGNORE].i);
 }
 
 static tuff_result gradient_pick(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                  tuff_tensor **grad_inputs) {
     (void)needs; /* the target is int32 and has none */
     tuff_tensor *x = node->inputs[0], *target = node->inputs[1];
-    tuff_tensor *g = keep_if(known_class(x, target, NULL, node->attributes[0].i), grad_outputs[0]);
+    tuff_tensor *g = keep_if(known_class(target, x->shape.sizes[1], NULL, node->attributes[IGNORE].i), grad_outputs[0]);
     grad_inputs[0] = keep_if(one_hot_of(x, target), g);
     return TUFF_OK;
 }
@@ -100,7 +105,7 @@ static const operator pick = {
     .formula = "y[n, 0, ...] = x[n, target[n, ...], ...]; 0 where the target is ignore_index, NaN where it is no class",
     .inputs = { "input", "target" },
     .types = { TYPE_F32, TYPE_I32 },
-    .attributes = ignore_attribute,
+    .attributes = class_attributes,
     .attribute_count = 1,
     .flags = OPERATOR_INTERNAL,
     .infer = infer_column,
@@ -110,17 +115,40 @@ static const operator pick = {
     .lower = lower_pick,
 };
 
+/* Of targets (N, ...), and not too many classes. */
+static tuff_result check_classes(inference *inference) {
+    const node *node = inference->node;
+    const tuff_tensor *target = node->inputs[0];
+    char text[160], shape[SHAPE_TEXT];
+    int64_t classes = node->attributes[CLASSES].i;
+    if (target->shape.rank >= 1 && target->shape.rank < TUFF_MAX_RANK && classes >= 1 && classes <= INT32_MAX)
+        return TUFF_OK;
+    return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                      "%s: the target '%s' %s has no shape (N, ...), or %lld classes", node_text(node, text),
+                      target->name, shape_text(&target->shape, shape), (long long)classes);
+}
+
+static tuff_result infer_known(inference *inference) {
+    TRY(check_classes(inference));
+    const tuff_shape *target = &inference->node->inputs[0]->shape;
+    tuff_shape *column = &inference->shapes[0];
+    for (uint32_t i = 0; i < target->rank; i++) {
+        column->sizes[column->rank++] = target->sizes[i];
+        if (i == 0) column->sizes[column->rank++] = 1;
+    }
+    return TUFF_OK;
+}
+
 static const operator known = {
     .name = "known",
     .formula = "y[n, 0, ...] = share, or 1, where the target is a class; 0 where it is ignore_index, else NaN",
-    .inputs = { "input", "target", "share?" },
-    .types = { TYPE_F32, TYPE_I32 },
-    .attributes = ignore_attribute,
-    .attribute_count = 1,
+    .inputs = { "target", "share?" },
+    .types = { TYPE_I32 },
+    .attributes = class_attributes,
+    .attribute_count = 2,
     .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
-    .shape_only = 1,
-    .infer = infer_column,
-    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .infer = infer_known,
+    .input_layouts = { LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
     .lower = lower_known,
 };
@@ -129,16 +157,17 @@ tuff_tensor *pick_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_inde
     return apply_binary(&pick, x, target, &(attribute_value){ .i = ignore_index });
 }
 
-tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, tuff_tensor *share, int64_t ignore_index) {
-    tuff_tensor *inputs[] = { x, target, share };
-    return x ? graph_apply(x->graph, &known, inputs, 3, &(attribute_value){ .i = ignore_index }, NULL) : NULL;
+tuff_tensor *known_class(tuff_tensor *target, int64_t classes, tuff_tensor *share, int64_t ignore_index) {
+    const attribute_value attributes[] = { [IGNORE] = { .i = ignore_index }, [CLASSES] = { .i = classes } };
+    tuff_tensor *inputs[] = { target, share };
+    return target ? graph_apply(target->graph, &known, inputs, 2, attributes, NULL) : NULL;
 }
 
 /* The targets are counted by several workgroups, and what they counted by one. */
 static tuff_result lower_share(lowering *lowering, const node *node) {
     enum { EACH = 4096, MOST_GROUPS = 256 };
     const view *y = lowering_view(lowering, node->outputs[0]);
-    view target = *lowering_view(lowering, node->inputs[1]), counts, part;
+    view target = *lowering_view(lowering, node->inputs[0]), counts, part;
     int64_t count = view_count(&target), step = (int64_t)bindable_elements(lowering);
     int64_t groups = smaller((smaller(count, step) + EACH - 1) / EACH, MOST_GROUPS), slices = (count + step - 1) / step;
     target.shape = TUFF_SHAPE(count);
@@ -146,9 +175,9 @@ static tuff_result lower_share(lowering *lowering, const node *node) {
     TRY(lowering_scratch(lowering, (uint64_t)(groups * slices), "counts", &counts));
     kernel_call call = { .kernel = KERNEL_CLASSES,
                          .operand_count = 3,
-                         .params = { [1] = (uint32_t)node->inputs[0]->shape.sizes[1],
+                         .params = { [1] = (uint32_t)node->attributes[CLASSES].i,
                                      [7] = COUNT,
-                                     [21] = (uint32_t)(int32_t)node->attributes[0].i },
+                                     [21] = (uint32_t)(int32_t)node->attributes[IGNORE].i },
                          .param_count = 22,
                          .groups = { (uint32_t)groups, 1, 1 } };
     for (int64_t slice = 0; slice < slices; slice++) {
@@ -167,27 +196,23 @@ static tuff_result lower_share(lowering *lowering, const node *node) {
     return lowering_call(lowering, &call);
 }
 
-static tuff_result infer_share(inference *inference) {
-    return check_targets(inference, inference->node->inputs[0], inference->node->inputs[1]);
-}
-
-static const operator class_share = {
+static const operator share_row = {
     .name = "class_share",
     .formula = "1 / the number of targets that are not ignore_index; NaN if one is no class",
-    .inputs = { "input", "target" },
-    .types = { TYPE_F32, TYPE_I32 },
-    .attributes = ignore_attribute,
-    .attribute_count = 1,
+    .inputs = { "target" },
+    .types = { TYPE_I32 },
+    .attributes = class_attributes,
+    .attribute_count = 2,
     .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
-    .shape_only = 1,
-    .infer = infer_share,
-    .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR },
+    .infer = check_classes,
+    .input_layouts = { LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
     .lower = lower_share,
 };
 
-tuff_tensor *share_of_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index) {
-    return apply_binary(&class_share, x, target, &(attribute_value){ .i = ignore_index });
+tuff_tensor *share_of_class(tuff_tensor *target, int64_t classes, int64_t ignore_index) {
+    const attribute_value attributes[] = { [IGNORE] = { .i = ignore_index }, [CLASSES] = { .i = classes } };
+    return apply_unary(&share_row, target, attributes);
 }
 
 tuff_result check_class_weight(inference *inference, const tuff_tensor *logits, const tuff_tensor *weight) {
@@ -416,7 +441,6 @@ tuff_tensor *tuff_accuracy(tuff_tensor *logits, tuff_tensor *target) {
     return graph_apply(logits->graph, &accuracy, inputs, 2, NULL, NULL);
 }
 
-static const operator* const rows[] = {
-    &accuracy, &hit, &pick, &known, &class_index, &int_equal, &one_hot, &class_share
-};
+static const operator* const rows[] = { &accuracy,  &hit,     &pick,      &known,         &class_index,
+                                        &int_equal, &one_hot, &share_row, &softmax_target };
 const operator_family family_classes = { rows, sizeof rows / sizeof *rows };

@@ -46,39 +46,31 @@ static tuff_result check_class_targets(inference *inference, const tuff_tensor *
     return check_targets(inference, x, target);
 }
 
-/* How the terms of targets that are classes are weighted and summed up. */
-typedef struct class_share {
-    tuff_tensor *own;   /* (N, 1, ...): what the target's class weighs; NULL: 1 */
-    tuff_tensor *mean;  /* 1 / the sum of these weights without the ignored ones, as PyTorch's mean; NULL: no mean */
-    tuff_tensor *known; /* (N, 1, ...): 0 where the target is ignored; mean elsewhere if own is NULL, 1 otherwise */
-} class_share;
-
-static class_share share_classes(tuff_tensor *x, tuff_tensor *target, tuff_tensor *weight, int64_t ignore,
-                                 int64_t reduction) {
+class_share share_classes(tuff_tensor *x, tuff_tensor *target, int64_t classes, tuff_tensor *weight,
+                          int64_t ignore_index, int64_t reduction) {
     class_share share = { 0 };
     bool mean = reduction == TUFF_REDUCE_MEAN;
     if (weight) {
-        share.own = pick_weight(weight, x, target, ignore);
-        if (mean && x) share.mean = tuff_div(tuff_constant(x->graph, 1, TUFF_SCALAR), tuff_sum(share.own, NULL));
-        share.known = known_class(x, target, NULL, ignore);
+        share.own = pick_weight(weight, x, target, ignore_index);
+        if (mean) share.mean = tuff_reciprocal(tuff_sum(share.own, NULL));
+        share.known = known_class(target, classes, NULL, ignore_index);
     } else {
-        if (mean) share.mean = share_of_class(x, target, ignore);
-        share.known = known_class(x, target, share.mean, ignore);
+        if (mean) share.mean = share_of_class(target, classes, ignore_index);
+        share.known = known_class(target, classes, share.mean, ignore_index);
     }
     return share;
 }
 
-/* The factor of the mean: it is in `known` where there are no weights. */
-static tuff_tensor *scaled(const class_share *share, tuff_tensor *x) {
-    if (!share->mean) return x;
-    return tuff_mul(x, share->own ? share->mean : share->known);
+tuff_tensor *spread_shared(const class_share *share, tuff_tensor *gradient) {
+    if (share->mean) gradient = tuff_mul(gradient, share->own ? share->mean : share->known);
+    return keep_if(share->known, gradient);
 }
 
-/* Terms without their own weights. If all are ignored the mean is 0 times infinity, as PyTorch's is 0 / 0. */
-static tuff_tensor *reduce_terms(const class_share *share, tuff_tensor *terms, tuff_tensor *target, int64_t reduction) {
-    terms = keep_if(share->known, scaled(share, terms));
+/* If all are ignored the mean is 0 times infinity, as PyTorch's is 0 / 0. */
+tuff_tensor *reduce_shared(const class_share *share, tuff_tensor *terms, tuff_tensor *like, int64_t reduction) {
+    terms = spread_shared(share, terms);
     if (share->mean) terms = tuff_add(terms, tuff_scale(share->mean, 0, 0));
-    return reduction == TUFF_REDUCE_NONE ? reshape_like(terms, target) : tuff_sum(terms, NULL);
+    return reduction == TUFF_REDUCE_NONE ? reshape_like(terms, like) : tuff_sum(terms, NULL);
 }
 
 /* ---- cross entropy ------------------------------------------------------------------------------ */
@@ -142,9 +134,9 @@ static tuff_result expand_cross_entropy(tuff_graph *graph, const node *node, tuf
     tuff_tensor *x = as_batch(inputs[0]), *weight = inputs[2];
     if (inputs[1]->type == TUFF_I32) {
         tuff_tensor *target = as_targets(inputs[1]);
-        class_share share = share_classes(x, target, weight, ignore, reduction);
+        class_share share = share_classes(x, target, x->shape.sizes[1], weight, ignore, reduction);
         tuff_tensor *terms = terms_of_classes(x, target, weight, share.own, ignore, smoothing);
-        outputs[0] = reduce_terms(&share, terms, inputs[1], reduction);
+        outputs[0] = reduce_shared(&share, terms, inputs[1], reduction);
     } else {
         tuff_tensor *terms = terms_of_probabilities(x, as_batch(inputs[1]), weight, smoothing);
         outputs[0] = reduction == TUFF_REDUCE_NONE ? tuff_reshape(terms, node->outputs[0]->shape)
@@ -176,9 +168,9 @@ static tuff_tensor *backward_of_classes(tuff_tensor *g, tuff_tensor *x, tuff_ten
     if (!x) return NULL;
     const int64_t reduction = node->attributes[REDUCTION].i;
     const float smoothing = (float)node->attributes[LABEL_SMOOTHING].f, each = smoothing / (float)x->shape.sizes[1];
-    class_share share = share_classes(x, target, weight, node->attributes[IGNORE].i, reduction);
+    class_share share = share_classes(x, target, x->shape.sizes[1], weight, node->attributes[IGNORE].i, reduction);
     tuff_tensor *m = largest(x), *logs = log_sum(x, m);
-    g = keep_if(share.known, scaled(&share, as_column(g, x, reduction)));
+    g = spread_shared(&share, as_column(g, x, reduction));
     tuff_tensor *hit = times(share.own, g);
     if (smoothing == 0) return softmax_less_target(x, m, logs, target, hit, hit);
     hit = tuff_scale(hit, 1 - smoothing, 0);
@@ -294,9 +286,9 @@ static tuff_result expand_nll_loss(tuff_graph *graph, const node *node, tuff_ten
     (void)training;
     const int64_t ignore = node->attributes[IGNORE].i, reduction = node->attributes[REDUCTION].i;
     tuff_tensor *x = as_batch(inputs[0]), *target = as_targets(inputs[1]), *weight = inputs[2];
-    class_share share = share_classes(x, target, weight, ignore, reduction);
+    class_share share = share_classes(x, target, x->shape.sizes[1], weight, ignore, reduction);
     tuff_tensor *terms = times(share.own, tuff_neg(pick_class(x, target, ignore)));
-    outputs[0] = reduce_terms(&share, terms, inputs[1], reduction);
+    outputs[0] = reduce_shared(&share, terms, inputs[1], reduction);
     return graph->result;
 }
 

@@ -30,10 +30,26 @@ tuff_result check_targets(inference *inference, const tuff_tensor *logits, const
 /* (N, 1, ...): x[n, target[n], ...]; 0 where the target is ignore_index, NaN where it is no class. */
 tuff_tensor *pick_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);
 /* (N, 1, ...): 1, or share (a scalar) if that is not NULL, where the target is a class; 0 where it is ignore_index, NaN
- * otherwise; of x only the shape matters. */
-tuff_tensor *known_class(tuff_tensor *x, tuff_tensor *target, tuff_tensor *share, int64_t ignore_index);
+ * otherwise. */
+tuff_tensor *known_class(tuff_tensor *target, int64_t classes, tuff_tensor *share, int64_t ignore_index);
 /* 1 / the sum of known_class: a scalar. */
-tuff_tensor *share_of_class(tuff_tensor *x, tuff_tensor *target, int64_t ignore_index);
+tuff_tensor *share_of_class(tuff_tensor *target, int64_t classes, int64_t ignore_index);
+
+/* How the terms of targets that are classes are weighted and summed up: cross_entropy.c. */
+typedef struct class_share {
+    tuff_tensor *own;   /* (N, 1, ...): what the target's class weighs; NULL: 1 */
+    tuff_tensor *mean;  /* 1 / the sum of these weights without the ignored ones, as PyTorch's mean; NULL: no mean */
+    tuff_tensor *known; /* (N, 1, ...): 0 where the target is ignored; mean elsewhere if own is NULL, 1 otherwise */
+} class_share;
+
+/* weight and x may be NULL, both. */
+class_share share_classes(tuff_tensor *x, tuff_tensor *target, int64_t classes, tuff_tensor *weight,
+                          int64_t ignore_index, int64_t reduction);
+/* Terms without the factor of the mean, reduced; `like` has the shape of those that are not. */
+tuff_tensor *reduce_shared(const class_share *share, tuff_tensor *terms, tuff_tensor *like, int64_t reduction);
+/* What of a gradient, (N, 1, ...) or a scalar, arrives at the terms. */
+tuff_tensor *spread_shared(const class_share *share, tuff_tensor *gradient);
+
 /* (N, C, ...): 1 at the target, 0 elsewhere; of x only the shape matters. */
 tuff_tensor *one_hot_of(tuff_tensor *x, tuff_tensor *target);
 /* exp(x - largest - log_sum) softmax - (c == target ? hit : 0); all but x have one number for each row. */

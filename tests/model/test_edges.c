@@ -260,6 +260,33 @@ static void test_all_ignored(void **state) {
     }
 }
 
+/* linear_cross_entropy holds no (rows, classes): with a bias's, a weight's and an input's gradient it takes a fraction
+ * of the logits' bytes. */
+static void test_linear_cross_entropy_memory(void **state) {
+    (void)state;
+    enum { ROWS = 2048, CLASSES = 32768, FEATURES = 64 };
+    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(ROWS, FEATURES));
+    tuff_tensor *weight = tuff_input(graph, "weight", TUFF_F32, TUFF_SHAPE(CLASSES, FEATURES));
+    tuff_tensor *bias = tuff_input(graph, "bias", TUFF_F32, TUFF_SHAPE(CLASSES));
+    tuff_tensor *target = tuff_input(graph, "target", TUFF_I32, TUFF_SHAPE(ROWS));
+    tuff_tensor *wanted[] = { x, weight, bias }, *outputs[4];
+    outputs[3] = tuff_linear_cross_entropy(x, weight, target, &(tuff_linear_cross_entropy_desc){ .bias = bias });
+    OK(tuff_gradients(outputs[3], wanted, 3, outputs));
+    tuff_program *program = NULL;
+    OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 4 }, &program));
+    tuff_program_info info;
+    tuff_program_get_info(program, &info);
+    uint64_t logits = (uint64_t)ROWS * CLASSES * sizeof(float);
+    print_message("%.1f MiB of scratch memory for %.1f MiB of logits\n", (double)info.arena_bytes / 1048576,
+                  (double)logits / 1048576);
+    assert_true(info.arena_bytes < logits / 8);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
 /* As in PyTorch, a NaN is its window's maximum, and the last one of a window gets the gradient. */
 static void test_max_pool_nan(void **state) {
     (void)state;
@@ -342,10 +369,15 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assign),       cmocka_unit_test(test_running_statistics),
-        cmocka_unit_test(test_one_value),    cmocka_unit_test(test_indices_out_of_range),
-        cmocka_unit_test(test_targets),      cmocka_unit_test(test_all_ignored),
-        cmocka_unit_test(test_max_pool_nan), cmocka_unit_test(test_other_batch),
+        cmocka_unit_test(test_assign),
+        cmocka_unit_test(test_running_statistics),
+        cmocka_unit_test(test_one_value),
+        cmocka_unit_test(test_indices_out_of_range),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_all_ignored),
+        cmocka_unit_test(test_linear_cross_entropy_memory),
+        cmocka_unit_test(test_max_pool_nan),
+        cmocka_unit_test(test_other_batch),
     };
     return cmocka_run_group_tests_name("edges", tests, open_device, close_device);
 }

@@ -44,6 +44,21 @@ typedef struct tuff_nll_loss_desc {
 TUFF_API tuff_tensor *tuff_nll_loss(tuff_tensor *log_probabilities, tuff_tensor *target,
                                     const tuff_nll_loss_desc *desc);
 
+typedef struct tuff_linear_cross_entropy_desc {
+    tuff_tensor *bias; /* (classes); NULL: none */
+    tuff_loss_reduction reduction;
+    int32_t ignore_index; /* these as tuff_cross_entropy's */
+    bool ignore_zero;
+    float label_smoothing;
+} tuff_linear_cross_entropy_desc;
+
+/* tuff_cross_entropy of a linear layer's result: input (..., D), weight (classes, D), target int32 (...). All logits
+ * are never there at once: 2^22 of them at a time, computed again in the backward pass, so that memory grows with the
+ * rows and with the classes, not with their product. For the last layer of a language model. The weight is a parameter
+ * (tuff_parameter), or the table of an embedding. */
+TUFF_API tuff_tensor *tuff_linear_cross_entropy(tuff_tensor *input, tuff_tensor *weight, tuff_tensor *target,
+                                                const tuff_linear_cross_entropy_desc *desc);
+
 TUFF_API tuff_tensor *tuff_mse_loss(tuff_tensor *input, tuff_tensor *target,
                                     const tuff_loss_desc *desc); /* torch.nn.functional.mse_loss; equal shapes */
 TUFF_API tuff_tensor *tuff_l1_loss(tuff_tensor *input, tuff_tensor *target,

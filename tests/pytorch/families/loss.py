@@ -13,10 +13,16 @@ def accuracy(t, a):
     return best.to(t[0].dtype).argmax(1).eq(t[1]).to(t[0].dtype).mean()
 
 
+def linear_cross_entropy(t, a):
+    logits = F.linear(t[0], t[1], t[2]).reshape(-1, t[1].shape[0])
+    return F.cross_entropy(logits, t[3].reshape(-1), **a).reshape(t[3].shape if a.get("reduction") == "none" else [])
+
+
 OPERATORS = {
     "cross_entropy": classes(F.cross_entropy),
     "mse_loss": lambda t, a: F.mse_loss(t[0], t[1], **a),
     "l1_loss": lambda t, a: F.l1_loss(t[0], t[1], **a),
+    "linear_cross_entropy": linear_cross_entropy,
     "nll_loss": classes(F.nll_loss),
     "smooth_l1_loss": lambda t, a: F.smooth_l1_loss(t[0], t[1], **a),
     "huber_loss": lambda t, a: F.huber_loss(t[0], t[1], **a),

@@ -78,10 +78,27 @@ static tuff_shape row_shape(const class_rows *r) {
     return shape;
 }
 
+/* log p, and how far rounding errors of logits that are sums themselves (their abs beyond |v|) carry. */
+static ref *log_softmax_of(const class_rows *r) {
+    ref *log_p = ref_log_softmax(r->x, r->x->shape.rank > 1);
+    for (int64_t row = 0; row < r->rows; row++) {
+        double mean = 0;
+        for (int64_t c = 0; c < r->classes; c++) {
+            int64_t at = class_at(r, row, c);
+            mean += exp(log_p->v[at]) * fmax(0, r->x->abs[at] - fabs(r->x->v[at]));
+        }
+        for (int64_t c = 0; c < r->classes; c++) {
+            int64_t at = class_at(r, row, c);
+            log_p->abs[at] += mean + fmax(0, r->x->abs[at] - fabs(r->x->v[at]));
+        }
+    }
+    return log_p;
+}
+
 FORWARD(cross_entropy_forward) {
     class_rows r = class_rows_of(in, a);
     tuff_shape shape = row_shape(&r);
-    ref *log_p = ref_log_softmax(r.x, r.x->shape.rank > 1), *y = new_loss(a, &shape);
+    ref *log_p = log_softmax_of(&r), *y = new_loss(a, &shape);
     double share = class_share(&r, a);
     for (int64_t row = 0; row < r.rows; row++)
         for (int64_t c = 0; c < r.classes; c++) {
@@ -98,7 +115,7 @@ FORWARD(cross_entropy_forward) {
 GRADIENT(cross_entropy_gradient) {
     UNUSED;
     class_rows r = class_rows_of(in, a);
-    ref *log_p = ref_log_softmax(r.x, r.x->shape.rank > 1);
+    ref *log_p = log_softmax_of(&r);
     double share = class_share(&r, a);
     for (int64_t row = 0; row < r.rows; row++) {
         double sum = 0, arriving = gy->v[gy->count > 1 ? row : 0] * share;
@@ -134,6 +151,55 @@ FORWARD(nll_loss_forward) {
         add_loss(y, row, term, fabs(term), share);
     }
     return y;
+}
+
+/* linear, then cross_entropy: input (..., D), weight (C, D), bias, target */
+static ref *logits_of(ref *const *in) {
+    int64_t features = in[1]->shape.sizes[1];
+    ref *rows = ref_reshape(in[0], TUFF_SHAPE(in[0]->count / features, features));
+    ref *logits = ref_linear(rows, in[1], in[2]);
+    ref_free(rows);
+    return logits;
+}
+
+FORWARD(linear_cross_entropy_forward) {
+    ref *logits = logits_of(in), *target = ref_reshape(in[3], TUFF_SHAPE(in[3]->count));
+    ref *y = cross_entropy_forward((ref *[]){ logits, target, NULL }, a);
+    ref *shaped = y->count > 1 || in[3]->shape.rank == 0
+                      ? ref_reshape(y, loss_reduction(a) == REF_LOSS_NONE ? in[3]->shape : TUFF_SCALAR)
+                      : ref_copy(y);
+    shaped->terms = y->terms + (double)in[1]->shape.sizes[1];
+    ref_free(y);
+    ref_free(target);
+    ref_free(logits);
+    return shaped;
+}
+
+GRADIENT(linear_cross_entropy_gradient) {
+    UNUSED;
+    int64_t features = in[1]->shape.sizes[1];
+    ref *logits = logits_of(in), *target = ref_reshape(in[3], TUFF_SHAPE(in[3]->count));
+    ref *rows = ref_reshape(in[0], TUFF_SHAPE(in[0]->count / features, features));
+    ref *glogits = ref_new(logits->shape), *grows = g[0] ? ref_new(rows->shape) : NULL;
+    cross_entropy_gradient((ref *[]){ logits, target, NULL }, a, y, gy, (ref *[]){ glogits, NULL, NULL });
+    ref_linear_grad(rows, in[1], glogits, grows, g[1], g[2]);
+    if (grows) ref_reshape_grad(grows, g[0]);
+    /* the terms are as large as those of the logits' gradient */
+    for (int64_t n = 0; n < rows->shape.sizes[0]; n++)
+        for (int64_t c = 0; c < logits->shape.sizes[1]; c++) {
+            int64_t at = n * logits->shape.sizes[1] + c;
+            double more = glogits->abs[at] - fabs(glogits->v[at]);
+            for (int64_t d = 0; d < features; d++) {
+                if (g[0]) g[0]->abs[n * features + d] += more * fabs(in[1]->v[c * features + d]);
+                if (g[1]) g[1]->abs[c * features + d] += more * fabs(rows->v[n * features + d]);
+            }
+            if (g[2]) g[2]->abs[c] += more;
+        }
+    ref_free(grows);
+    ref_free(glogits);
+    ref_free(rows);
+    ref_free(target);
+    ref_free(logits);
 }
 
 /* ---- numbers ---- */
@@ -180,9 +246,13 @@ FORWARD(accuracy_forward) {
 }
 
 static const recipe_operator rows[] = {
-    ROW(cross_entropy, "loss"),      NUMERIC(nll_loss, "loss"),
-    ROW(mse_loss, "loss"),           KINKED(l1_loss, "loss", l1_loss_kink),
-    NUMERIC(smooth_l1_loss, "loss"), NUMERIC(huber_loss, "loss"),
+    ROW(cross_entropy, "loss"),
+    ROW(linear_cross_entropy, "loss"),
+    NUMERIC(nll_loss, "loss"),
+    ROW(mse_loss, "loss"),
+    KINKED(l1_loss, "loss", l1_loss_kink),
+    NUMERIC(smooth_l1_loss, "loss"),
+    NUMERIC(huber_loss, "loss"),
     DETACHED(accuracy, "loss"),
 };
 const recipe_family ROWS_LOSS = { rows, sizeof rows / sizeof *rows };
