@@ -20,7 +20,8 @@ vec2 statistics_of(uint batch, uint head, uint i) {
 }
 
 // keep P and dS of one pair, from the two dot products.
-vec2 pair_of(float qk, float gv, vec2 row, uint batch, uint head, uint i, uint j) {
+vec2 pair_of(float qk, float gv, uint batch, uint head, uint i, uint j) {
+    vec2 row = statistics_of(batch, head, i);
     float s = score_of(qk, batch, head, i, j);
     float weight = is_seen(s) ? tuff_exp(s - row.x) : 0.0, keep = 1.0;
     if (DROPOUT)

@@ -36,11 +36,9 @@ void main() {
         uint columns = min(OTHER, end - j0);
         vec4 s[2];
         scores(s, q, rows, k + j0 * key_lies.row, columns, E);
-        [[unroll]] for (uint c = 0; c < 2; c++) {
-            [[unroll]] for (uint r = 0; r < 4; r++)
-                weights[(MY_ROW + r) * WEIGHTS_ROW + MY_COLUMN + c] =
-                    score_of(s[c][r], batch, head, row0 + MY_ROW + r, j0 + MY_COLUMN + c);
-        }
+        for (uint n = 0; n < 8; n++)
+            weights[ROW_OF(n) * WEIGHTS_ROW + COLUMN_OF(n)] =
+                score_of(NUMBER(s, n), batch, head, row0 + ROW_OF(n), j0 + COLUMN_OF(n));
         barrier();
 
         uint at = soft_row * WEIGHTS_ROW + soft_column;

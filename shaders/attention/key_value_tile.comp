@@ -31,14 +31,12 @@ void main() {
             vec4 s[2], slope[2], ds[2];
             scores(s, k, rows, q + i0 * query_lies.row, columns, E);
             slopes(slope, v, rows, g + i0 * EV, columns, EV);
-            [[unroll]] for (uint c = 0; c < 2; c++) {
-                uint i = i0 + MY_COLUMN + c;
-                vec2 row = statistics_of(batch, head, i);
-                [[unroll]] for (uint r = 0; r < 4; r++) {
-                    vec2 pair = pair_of(s[c][r], slope[c][r], row, batch, head, i, row0 + MY_ROW + r);
-                    weights[(MY_ROW + r) * WEIGHTS_ROW + MY_COLUMN + c] = pair.x;
-                    ds[c][r] = pair.y;
-                }
+            for (uint n = 0; n < 8; n++) {
+                vec2 pair =
+                    pair_of(NUMBER(s, n), NUMBER(slope, n), batch, head, i0 + COLUMN_OF(n), row0 + ROW_OF(n));
+                weights[ROW_OF(n) * WEIGHTS_ROW + COLUMN_OF(n)] = pair.x;
+                ds[0] = mix(ds[0], vec4(pair.y), equal(uvec4(0, 1, 2, 3), uvec4(n)));
+                ds[1] = mix(ds[1], vec4(pair.y), equal(uvec4(4, 5, 6, 7), uvec4(n)));
             }
             gather_gradient(value_sums, g + i0 * EV, columns, EV);
             barrier(); // all have read the weights

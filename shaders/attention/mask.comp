@@ -29,7 +29,6 @@ void main() {
         for (uint h = h1; h < h_end; h++) {
             float of_head = 0;
             for (uint i = i1; i < i_end; i++) {
-                vec2 row = statistics_of(b, h, i);
                 uint q = first_query + b * query_lies.batch + h * query_lies.head + i * query_lies.row;
                 uint g = first_4 + ((b * HEADS + h) * L + i) * EV;
                 float of_row = 0;
@@ -49,7 +48,7 @@ void main() {
                             some += gradient[g + f] * value[v + f * value_lies.column];
                         gv += some;
                     }
-                    of_row += pair_of(qk, gv, row, b, h, i, j).y;
+                    of_row += pair_of(qk, gv, b, h, i, j).y;
                 }
                 of_head += of_row;
             }

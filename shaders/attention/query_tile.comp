@@ -17,8 +17,6 @@ void main() {
     uint k = first_key + batch * key_lies.batch + head / GROUP * key_lies.head;
     uint v = first_value + batch * value_lies.batch + head / GROUP * value_lies.head;
 
-    vec2 row[4];
-    [[unroll]] for (uint r = 0; r < 4; r++) row[r] = statistics_of(batch, head, row0 + MY_ROW + r);
     vec4 sums[CHUNKS * 4];
     [[unroll]] for (uint n = 0; n < CHUNKS * 4; n++) sums[n] = vec4(0);
 
@@ -28,11 +26,9 @@ void main() {
         vec4 s[2], g[2];
         scores(s, q, rows, k + j0 * key_lies.row, columns, E);
         slopes(g, first_4 + line * EV, rows, v + j0 * value_lies.row, columns, EV);
-        [[unroll]] for (uint c = 0; c < 2; c++) {
-            [[unroll]] for (uint r = 0; r < 4; r++)
-                weights[(MY_ROW + r) * WEIGHTS_ROW + MY_COLUMN + c] =
-                    pair_of(s[c][r], g[c][r], row[r], batch, head, row0 + MY_ROW + r, j0 + MY_COLUMN + c).y;
-        }
+        for (uint n = 0; n < 8; n++)
+            weights[ROW_OF(n) * WEIGHTS_ROW + COLUMN_OF(n)] =
+                pair_of(NUMBER(s, n), NUMBER(g, n), batch, head, row0 + ROW_OF(n), j0 + COLUMN_OF(n)).y;
         gather(sums, k + j0 * key_lies.row, columns, E);
     }
 #define WRITE(row, feature, x) result[first_6 + (line + row) * E + feature] = (x) * scale

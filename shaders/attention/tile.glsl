@@ -49,7 +49,7 @@ shared float stage[(OWN + OTHER) * STAGE_ROW];
                     row < other_count && e < size ? B[b + row * B_LIES.row + e * B_LIES.column] : 0.0;                 \
             barrier();                                                                                                 \
             vec4 sum[2] = { vec4(0), vec4(0) };                                                                        \
-            for (uint k = 0; k < STEP; k++) {                                                                          \
+            for (uint k = 0; k < min(STEP, size - e0); k++) {                                                          \
                 uint at = MY_ROW * STAGE_ROW + k, other = STAGE_OTHER + MY_COLUMN * STAGE_ROW + k;                     \
                 vec4 own = vec4(stage[at], stage[at + STAGE_ROW], stage[at + 2 * STAGE_ROW],                           \
                                 stage[at + 3 * STAGE_ROW]);                                                            \
@@ -67,8 +67,7 @@ shared float stage[(OWN + OTHER) * STAGE_ROW];
     void NAME(inout vec4 sums[CHUNKS * 4], uint x, uint other_count, uint size) {                                      \
         uint i = gl_LocalInvocationIndex;                                                                              \
         [[unroll]] for (uint c = 0; c < CHUNKS; c++) {                                                                 \
-            if (c * 64 >= size) break;                                                                                 \
-            for (uint j0 = 0; j0 < OTHER; j0 += STEP) {                                                                \
+            for (uint j0 = 0; j0 < other_count && c * 64 < size; j0 += STEP) {                                                                \
                 barrier();                                                                                             \
                 uint f = c * 64 + i % 64;                                                                              \
                 for (uint row = i / 64; row < STEP; row += 4)                                                          \
@@ -76,7 +75,7 @@ shared float stage[(OWN + OTHER) * STAGE_ROW];
                         j0 + row < other_count && f < size ? X[x + (j0 + row) * X_LIES.row + f * X_LIES.column] : 0.0; \
                 barrier();                                                                                             \
                 vec4 sum[4] = { vec4(0), vec4(0), vec4(0), vec4(0) };                                                  \
-                for (uint k = 0; k < STEP; k++) {                                                                      \
+                for (uint k = 0; k < min(STEP, other_count - j0); k++) {                                               \
                     uint at = k * 64 + MY_LANE, w = MY_ROW * WEIGHTS_ROW + j0 + k;                                     \
                     vec4 four = vec4(stage[at], stage[at + 16], stage[at + 32], stage[at + 48]);                       \
                     sum[0] += weights[w] * four;                                                                       \
@@ -89,15 +88,26 @@ shared float stage[(OWN + OTHER) * STAGE_ROW];
         }                                                                                                              \
     }
 
-// For each of this invocation's sums: WRITE(row, feature, number), row below `count`, feature below `size`.
+// WRITE(row, feature, number) for all sums of rows below `count` and features below `size`: through shared memory, 32
+// features at a time, so that neighbours write neighbours and the code of a store stands there but twice a chunk.
 #define EACH_SUM(sums, count, size, WRITE)                                                                             \
-    [[unroll]] for (uint c = 0; c < CHUNKS; c++) {                                                                     \
+    [[unroll]] for (uint part = 0; part < 2 * CHUNKS; part++) {                                                        \
+        if (part * 32 >= (size)) break;                                                                                \
+        barrier();                                                                                                     \
         [[unroll]] for (uint r = 0; r < 4; r++) {                                                                      \
-            [[unroll]] for (uint n = 0; n < 4; n++) {                                                                  \
-                uint row = MY_ROW + r, feature = c * 64 + n * 16 + MY_LANE;                                            \
-                if (row < (count) && feature < (size)) WRITE(row, feature, sums[c * 4 + r][n]);                        \
-            }                                                                                                          \
+            uint at = (MY_ROW + r) * WEIGHTS_ROW + MY_LANE;                                                            \
+            weights[at] = sums[part / 2 * 4 + r][part % 2 * 2];                                                        \
+            weights[at + 16] = sums[part / 2 * 4 + r][part % 2 * 2 + 1];                                               \
         }                                                                                                              \
+        barrier();                                                                                                     \
+        uint feature = part * 32 + gl_LocalInvocationIndex % 32;                                                       \
+        for (uint row = gl_LocalInvocationIndex / 32; row < (count) && feature < (size); row += 8)                     \
+            WRITE(row, feature, weights[row * WEIGHTS_ROW + gl_LocalInvocationIndex % 32]);                            \
     }
+
+// The invocation's numbers of a product, one by one: n counts to 8. No loop is unrolled over long formulas.
+#define ROW_OF(n)     (MY_ROW + n % 4)
+#define COLUMN_OF(n)  (MY_COLUMN + n / 4)
+#define NUMBER(x, n)  (n < 4 ? x[0][n % 4] : x[1][n % 4])
 
 #endif
