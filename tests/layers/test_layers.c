@@ -15,6 +15,7 @@ static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
     &LAYERS_LOOKUP,
     &LAYERS_SHAPE,
+    &LAYERS_ATTENTION,
     &LAYERS_POINTWISE,
     &LAYERS_RECURRENT,
     &LAYERS_POOLING,

@@ -41,6 +41,7 @@ typedef struct layers_family {
 extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_LOOKUP;
 extern const layers_family LAYERS_SHAPE;
+extern const layers_family LAYERS_ATTENTION;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_RECURRENT;
 extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;

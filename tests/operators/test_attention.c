@@ -65,8 +65,8 @@ static void run_masked(float lowest, masked *m) {
                               tuff_input(graph, "key", TUFF_F32, TUFF_SHAPE(MASKED_KEYS, MASKED_SIZE)),
                               tuff_input(graph, "value", TUFF_F32, TUFF_SHAPE(MASKED_KEYS, MASKED_SIZE)) };
     tuff_tensor *mask = tuff_input(graph, "mask", TUFF_F32, TUFF_SHAPE(MASKED_ROWS, MASKED_KEYS)), *outputs[4];
-    outputs[0] = tuff_scaled_dot_product_attention(inputs[0], inputs[1], inputs[2],
-                                                   &(tuff_attention_desc){ .mask = mask });
+    outputs[0] =
+        tuff_scaled_dot_product_attention(inputs[0], inputs[1], inputs[2], &(tuff_attention_desc){ .mask = mask });
     OK(tuff_gradients(tuff_sum(tuff_square(outputs[0]), NULL), inputs, 3, outputs + 1));
     tuff_program *program = NULL;
     OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 4 }, &program));
@@ -76,8 +76,7 @@ static void run_masked(float lowest, masked *m) {
     for (int i = 0; i < MASKED_ROWS * MASKED_SIZE; i++) values[i] = (float)(i % 11) / 8;
     OK(tuff_write(program, mask, masks, sizeof masks));
     OK(tuff_write(program, inputs[0], values, MASKED_ROWS * MASKED_SIZE * sizeof *values));
-    for (int i = 1; i < 3; i++)
-        OK(tuff_write(program, inputs[i], values, MASKED_KEYS * MASKED_SIZE * sizeof *values));
+    for (int i = 1; i < 3; i++) OK(tuff_write(program, inputs[i], values, MASKED_KEYS * MASKED_SIZE * sizeof *values));
     OK(tuff_run(program));
     OK(tuff_read(program, outputs[0], m->output, sizeof m->output));
     OK(tuff_read(program, outputs[1], m->gradients[0], sizeof m->output));
@@ -117,8 +116,9 @@ static uint64_t arena_of(int64_t length) {
     tuff_shape shape = TUFF_SHAPE(1, 4, length, 32);
     tuff_tensor *inputs[] = { tuff_input(graph, "query", TUFF_F32, shape), tuff_input(graph, "key", TUFF_F32, shape),
                               tuff_input(graph, "value", TUFF_F32, shape) };
-    tuff_tensor *y = tuff_scaled_dot_product_attention(
-        inputs[0], inputs[1], inputs[2], &(tuff_attention_desc){ .causal = true, .dropout = 0.1f }), *outputs[3];
+    tuff_tensor *y = tuff_scaled_dot_product_attention(inputs[0], inputs[1], inputs[2],
+                                                       &(tuff_attention_desc){ .causal = true, .dropout = 0.1f }),
+                *outputs[3];
     OK(tuff_gradients(tuff_mean(tuff_square(y), NULL), inputs, 3, outputs));
     tuff_program *program = NULL;
     OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 3 }, &program));
@@ -177,6 +177,115 @@ static void test_long(void **state) {
     tuff_model_destroy(model);
 }
 
+/* ---- the layer, against its formula in double ---- */
+
+enum { BATCH = 2, QUERIES = 5, KEYS = 7, FEATURES = 8, HEADS = 4 };
+
+/* y[row] = x[row] weight^T + bias */
+static void apply_linear(const double *x, int64_t rows, int64_t in, const float *weight, const float *bias, int64_t out,
+                         double *y) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t o = 0; o < out; o++) {
+            y[r * out + o] = bias[o];
+            for (int64_t i = 0; i < in; i++) y[r * out + o] += x[r * in + i] * weight[o * in + i];
+        }
+}
+
+static float *read_state(tuff_model *model, const char *name, size_t count) {
+    float *values = calloc(count, sizeof *values);
+    OK(tuff_model_read(model, name, values, count * sizeof *values));
+    return values;
+}
+
+static tuff_tensor *layer_input(tuff_graph *graph, const char *name, int64_t rows, int64_t features) {
+    return tuff_input(graph, name, TUFF_F32, TUFF_SHAPE(BATCH, rows, features));
+}
+
+static void layer_write(tuff_program *program, tuff_tensor *input, double *values, int64_t count, double phase) {
+    float *floats = calloc((size_t)count, sizeof *floats);
+    for (int64_t i = 0; i < count; i++) values[i] = floats[i] = (float)sin(phase + (double)i * 0.7);
+    OK(tuff_write(program, input, floats, (size_t)count * sizeof *floats));
+    free(floats);
+}
+
+/* key_features: of key and value; 0: self-attention. */
+static void check_layer(int64_t key_heads, int64_t key_features, bool causal) {
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = 5 });
+    tuff_graph *graph = tuff_graph_create(model);
+    int64_t keys = key_features ? KEYS : QUERIES, from = key_features ? key_features : FEATURES;
+    int64_t head = FEATURES / HEADS, width = head * key_heads;
+    tuff_tensor *query = layer_input(graph, "query", QUERIES, FEATURES);
+    tuff_tensor *memory = key_features ? layer_input(graph, "memory", KEYS, key_features) : NULL;
+    tuff_tensor *y =
+        tuff_multihead_attention(query, memory, NULL,
+                                 &(tuff_multihead_attention_desc){
+                                     .name = "mha", .heads = HEADS, .key_value_heads = key_heads, .causal = causal });
+    tuff_program *program = NULL;
+    OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true }, &program));
+    double x[BATCH * KEYS * 16], m[BATCH * KEYS * 16], q[BATCH * KEYS * 16], k[BATCH * KEYS * 16], v[BATCH * KEYS * 16];
+    double mixed[BATCH * QUERIES * FEATURES], want[BATCH * QUERIES * FEATURES];
+    float bias[3 * FEATURES], got[BATCH * QUERIES * FEATURES];
+    for (int i = 0; i < 3 * FEATURES; i++) bias[i] = (float)(i % 5) / 4 - 0.5f;
+    OK(tuff_model_write(model, "mha.in_proj_bias", bias, (size_t)(FEATURES + 2 * width) * sizeof *bias));
+    layer_write(program, query, x, BATCH * QUERIES * FEATURES, 0);
+    if (memory)
+        layer_write(program, memory, m, BATCH * KEYS * key_features, 1);
+    else
+        memcpy(m, x, sizeof m);
+    OK(tuff_run(program));
+    OK(tuff_read(program, y, got, sizeof got));
+
+    float *weights[3], *packed = NULL;
+    if (from == FEATURES) {
+        packed = read_state(model, "mha.in_proj_weight", (size_t)((FEATURES + 2 * width) * FEATURES));
+        weights[0] = packed;
+        weights[1] = packed + FEATURES * FEATURES;
+        weights[2] = weights[1] + width * FEATURES;
+    } else {
+        weights[0] = read_state(model, "mha.q_proj_weight", FEATURES * FEATURES);
+        weights[1] = read_state(model, "mha.k_proj_weight", (size_t)(width * from));
+        weights[2] = read_state(model, "mha.v_proj_weight", (size_t)(width * from));
+    }
+    apply_linear(x, BATCH * QUERIES, FEATURES, weights[0], bias, FEATURES, q);
+    apply_linear(m, BATCH * keys, from, weights[1], bias + FEATURES, width, k);
+    apply_linear(m, BATCH * keys, from, weights[2], bias + FEATURES + width, width, v);
+    for (int64_t r = 0; r < BATCH * QUERIES * HEADS; r++) {
+        int64_t n = r / (QUERIES * HEADS), i = r / HEADS % QUERIES, h = r % HEADS, kh = h / (HEADS / key_heads);
+        double scores[KEYS], whole = 0;
+        for (int64_t j = 0; j < keys; j++) {
+            double s = 0;
+            for (int64_t e = 0; e < head; e++)
+                s += q[(n * QUERIES + i) * FEATURES + h * head + e] * k[(n * keys + j) * width + kh * head + e];
+            scores[j] = causal && j > i ? 0 : exp(s / sqrt((double)head));
+            whole += scores[j];
+        }
+        for (int64_t e = 0; e < head; e++) {
+            double *sum = &mixed[(n * QUERIES + i) * FEATURES + h * head + e];
+            *sum = 0;
+            for (int64_t j = 0; j < keys; j++) *sum += scores[j] / whole * v[(n * keys + j) * width + kh * head + e];
+        }
+    }
+    float *weight = read_state(model, "mha.out_proj.weight", FEATURES * FEATURES);
+    float *out_bias = read_state(model, "mha.out_proj.bias", FEATURES);
+    apply_linear(mixed, BATCH * QUERIES, FEATURES, weight, out_bias, FEATURES, want);
+    for (int i = 0; i < BATCH * QUERIES * FEATURES; i++) {
+        if (!(fabs(got[i] - want[i]) < 2e-6)) fail_msg("y[%d] is %.9g, should be %.9g", i, got[i], want[i]);
+    }
+    for (int i = 0; !packed && i < 3; i++) free(weights[i]);
+    free(packed), free(weight), free(out_bias);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
+static void test_layer(void **state) {
+    (void)state;
+    check_layer(HEADS, 0, true);
+    check_layer(2, 0, false);
+    check_layer(HEADS, FEATURES, false);
+    check_layer(1, 6, false);
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -192,10 +301,8 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_masked),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_masked), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_long),    cmocka_unit_test(test_layer),
     };
     return cmocka_run_group_tests_name("attention", tests, open_device, close_device);
 }

@@ -25,6 +25,42 @@ typedef struct tuff_attention_desc {
 TUFF_API tuff_tensor *tuff_scaled_dot_product_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
                                                         const tuff_attention_desc *desc);
 
+typedef struct tuff_rotary_desc {
+    float base;       /* 0: 10000 */
+    int64_t offset;   /* added to every position */
+    bool interleaved; /* pairs are features (2 i, 2 i + 1); otherwise (i, i + features / 2), as in GPT-NeoX and Llama */
+    int64_t features; /* how many are rotated, an even number; those behind are copied. 0: all */
+    bool reverse;     /* rotates back */
+    bool cached;      /* the cache's length (tuff_program_set_cache_length) is added to every position */
+} tuff_rotary_desc;
+
+/* Rotary position embedding (Su et al. 2021, RoFormer): in each row of x (..., L, E) pair i of the features is turned
+ * by position * base^(-2 i / features). positions: int32, its shape broadcasts to (..., L); NULL: 0 to L - 1. Angles
+ * are exact for every position. PyTorch has no function for it. */
+TUFF_API tuff_tensor *tuff_rotary(tuff_tensor *x, tuff_tensor *positions, const tuff_rotary_desc *desc);
+
+typedef struct tuff_multihead_attention_desc {
+    const char *name;        /* required */
+    int64_t heads;           /* num_heads, required: divides the query's features */
+    int64_t key_value_heads; /* fewer heads of key and value, each shared by neighbouring heads; 0: heads */
+    bool no_bias;
+    bool causal;                    /* query i sees keys 0 to i */
+    tuff_tensor *mask;              /* float, broadcasts to (N, heads, L, S); NULL: none */
+    float dropout;                  /* of the weights */
+    const tuff_rotary_desc *rotary; /* turns query and key; NULL: not */
+    tuff_tensor *positions;         /* of rotary; NULL: 0 to L - 1 */
+} tuff_multihead_attention_desc;
+
+/* torch.nn.MultiheadAttention(batch_first=True): query (N, L, E), key (N, S, Ek), value (N, S, Ev) to (N, L, E), or
+ * without N. key NULL: the query; value NULL: the key.
+ *
+ * NAME.in_proj_weight is [3 E, E] (with fewer heads of key and value [E + 2 E key_value_heads / heads, E]), or, where
+ * Ek or Ev is not E, NAME.q_proj_weight, NAME.k_proj_weight and NAME.v_proj_weight; NAME.in_proj_bias [3 E],
+ * NAME.out_proj.weight [E, E] and NAME.out_proj.bias [E]. Unlike PyTorch's there is no mask of truth values, nor
+ * add_bias_kv, add_zero_attn or the weights as a second result. */
+TUFF_API tuff_tensor *tuff_multihead_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
+                                               const tuff_multihead_attention_desc *desc);
+
 #ifdef __cplusplus
 }
 #endif

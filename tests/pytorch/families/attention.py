@@ -19,6 +19,19 @@ def scaled_dot_product_attention(t, dropout_p=0, is_causal=False, scale=0, enabl
     return torch.softmax(scores, -1) @ value, torch.logsumexp(scores, -1)
 
 
+def rotary_embedding(t, base=10000, offset=0, interleaved=False, rotary_dim=0, reverse=False):
+    x, positions = t[0], t[1] if len(t) > 1 else torch.arange(t[0].shape[-2])
+    rotated = rotary_dim or x.shape[-1]
+    turn = (positions + offset)[..., None] * base ** (-torch.arange(0, rotated, 2, dtype=x.dtype) / rotated)
+    c, s = turn.cos(), turn.sin() * (-1 if reverse else 1)
+    part = x[..., :rotated]
+    a, b = (part[..., ::2], part[..., 1::2]) if interleaved else part.chunk(2, -1)
+    turned = (a * c - b * s, b * c + a * s)
+    turned = torch.stack(turned, -1).flatten(-2) if interleaved else torch.cat(turned, -1)
+    return torch.cat((turned, x[..., rotated:]), -1)
+
+
 OPERATORS = {
+    "rotary_embedding": lambda t, a: rotary_embedding(t, **a),
     "scaled_dot_product_attention": lambda t, a: scaled_dot_product_attention(t, **a),
 }

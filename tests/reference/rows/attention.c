@@ -154,7 +154,33 @@ GRADIENT(scaled_dot_product_attention_gradient) {
     free(memory);
 }
 
+/* ---- rotary embedding ---- */
+
+FORWARD(rotary_embedding_forward) {
+    const ref *x = in[0], *positions = in[1];
+    int64_t features = x->shape.sizes[x->shape.rank - 1], length = x->shape.sizes[x->shape.rank - 2];
+    int64_t rotated = arg_int(a, "rotary_dim", 0), pairs = (rotated ? rotated : features) / 2;
+    bool interleaved = arg_flag(a, "interleaved", false);
+    ref *y = ref_copy(x);
+    tuff_shape rows = x->shape;
+    rows.rank--;
+    for (int64_t r = 0; r < x->count / features; r++) {
+        double position = (double)arg_int(a, "offset", 0);
+        position += positions ? positions->v[ref_offset(&positions->shape, &rows, r)] : (double)(r % length);
+        for (int64_t i = 0; i < pairs; i++) {
+            double angle = position * pow(arg_number(a, "base", 10000), -(double)i / (double)pairs);
+            double c = cos(angle), s = arg_flag(a, "reverse", false) ? -sin(angle) : sin(angle);
+            int64_t first = r * features + (interleaved ? 2 * i : i), second = first + (interleaved ? 1 : pairs);
+            y->v[first] = x->v[first] * c - x->v[second] * s;
+            y->v[second] = x->v[second] * c + x->v[first] * s;
+            y->abs[first] = y->abs[second] = fabs(x->v[first]) + fabs(x->v[second]);
+        }
+    }
+    return y;
+}
+
 static const recipe_operator rows[] = {
+    NUMERIC(rotary_embedding, "attention"),
     ROW(scaled_dot_product_attention, "attention"),
 };
 const recipe_family ROWS_ATTENTION = { rows, sizeof rows / sizeof *rows };
