@@ -22,8 +22,9 @@ def scaled_dot_product_attention(t, dropout_p=0, is_causal=False, scale=0, enabl
 def rotary_embedding(t, base=10000, offset=0, interleaved=False, rotary_dim=0, reverse=False):
     x, positions = t[0], t[1] if len(t) > 1 else torch.arange(t[0].shape[-2])
     rotated = rotary_dim or x.shape[-1]
-    turn = (positions + offset)[..., None] * base ** (-torch.arange(0, rotated, 2, dtype=x.dtype) / rotated)
-    c, s = turn.cos(), turn.sin() * (-1 if reverse else 1)
+    # angles in double: in float32 the formula is off by the angle's own rounding, 1e-4 at position 4096
+    turn = (positions + offset)[..., None] * base ** (-torch.arange(0, rotated, 2, dtype=torch.float64) / rotated)
+    c, s = turn.cos().to(x.dtype), turn.sin().to(x.dtype) * (-1 if reverse else 1)
     part = x[..., :rotated]
     a, b = (part[..., ::2], part[..., 1::2]) if interleaved else part.chunk(2, -1)
     turned = (a * c - b * s, b * c + a * s)
