@@ -21,9 +21,11 @@
     [ATTENTION_GQA] = { .name = "enable_gqa", .type = ATTRIBUTE_BOOL }
 
 static const attribute attributes[] = { ATTRIBUTES };
-/* of the backward pass: bit i, input i's gradient is wanted */
-static const attribute backward_attributes[] = { ATTRIBUTES, [ATTENTION_NEEDS] = { .name = "needs",
-                                                                                   .type = ATTRIBUTE_INT } };
+/* cached: keys and values are a cache's. needs: bit i, input i's gradient is wanted */
+#define CACHED [ATTENTION_CACHED] = { .name = "cached", .type = ATTRIBUTE_BOOL }
+static const attribute kernel_attributes[] = { ATTRIBUTES, CACHED };
+static const attribute backward_attributes[] = { ATTRIBUTES, CACHED,
+                                                 [ATTENTION_NEEDS] = { .name = "needs", .type = ATTRIBUTE_INT } };
 
 /* ---- shapes -------------------------------------------------------------------------------------- */
 
@@ -144,8 +146,8 @@ static tuff_result infer_backward(inference *inference) {
 /* ---- kernels' rows ------------------------------------------------------------------------------- */
 
 #define KERNEL_ROW                                                                                                     \
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = attributes,                          \
-    .attribute_count = sizeof attributes / sizeof *attributes, .output_layout = LAYOUT_ROW_MAJOR
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                          \
+    .attribute_count = sizeof kernel_attributes / sizeof *kernel_attributes, .output_layout = LAYOUT_ROW_MAJOR
 #define BACKWARD_ROW                                                                                                   \
     KERNEL_ROW,                                                                                                        \
         .inputs = { "query", "key", "value", "attn_mask?", "grad_output", "statistics" },                              \
@@ -160,6 +162,16 @@ static const operator operator_forward = {
     .infer = infer,
     .lower = attention_lower,
 };
+
+tuff_tensor *attention_over_cache(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value, tuff_tensor *mask,
+                                  double scale, bool grouped) {
+    if (!query || !key || !value) return NULL;
+    const attribute_value values[] = { [ATTENTION_CAUSAL] = { .i = 1 },
+                                       [ATTENTION_SCALE] = { .f = scale },
+                                       [ATTENTION_GQA] = { .i = grouped },
+                                       [ATTENTION_CACHED] = { .i = 1 } };
+    return graph_apply(query->graph, &operator_forward, (tuff_tensor *[]){ query, key, value, mask }, 4, values, NULL);
+}
 
 static const operator operator_statistics = {
     .name = "attention_statistics",

@@ -4,8 +4,8 @@
 
 #include "runtime/program/lowering.h"
 
-/* Attributes of all of attention's rows, in this order. */
-enum { ATTENTION_DROPOUT, ATTENTION_CAUSAL, ATTENTION_SCALE, ATTENTION_GQA, ATTENTION_NEEDS };
+/* Attributes of all of attention's rows, in this order; the public row has the first four. */
+enum { ATTENTION_DROPOUT, ATTENTION_CAUSAL, ATTENTION_SCALE, ATTENTION_GQA, ATTENTION_CACHED, ATTENTION_NEEDS };
 
 /* Inputs of the kernels; the forward pass has the first four. */
 enum {
@@ -18,6 +18,10 @@ enum {
 };
 
 enum { ATTENTION_MOST_FEATURES = 256, ATTENTION_MOST_HEADS = 65535 };
+
+/* Causal attention of new queries to a cache whose last rows are theirs. */
+tuff_tensor *attention_over_cache(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value, tuff_tensor *mask,
+                                  double scale, bool grouped);
 
 tuff_result attention_lower(lowering *lowering, const node *node);            /* outputs: output, logsumexp */
 tuff_result attention_lower_statistics(lowering *lowering, const node *node); /* inputs: gradient, output, logsumexp,

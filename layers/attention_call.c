@@ -23,7 +23,7 @@ typedef struct attention {
     lowering *lowering;
     const node *node;
     int64_t queries, keys, features, value_features, heads, group;
-    bool masked, causal;
+    bool masked, causal, cached;
     float scale, dropout;
     operand_view operands[MOST_OPERANDS]; /* by binding */
     uint32_t operand_count;
@@ -64,6 +64,7 @@ static void begin(attention *a, lowering *lowering, const node *node) {
                       .heads = rank > 2 ? q->sizes[rank - 3] : 1,
                       .masked = node->inputs[ATTENTION_MASK] != NULL,
                       .causal = node->attributes[ATTENTION_CAUSAL].i != 0,
+                      .cached = node->attributes[ATTENTION_CACHED].i != 0,
                       .scale = (float)node->attributes[ATTENTION_SCALE].f,
                       .dropout = (float)node->attributes[ATTENTION_DROPOUT].f,
                       .axis_count = rank > 3 ? rank - 3 : 0 };
@@ -133,8 +134,8 @@ typedef struct pass {
 static tuff_result call(const attention *a, const pass *pass, const uint64_t *offsets, int64_t batch_begin,
                         int64_t batch, bool started) {
     kernel_call call = { .kernel = pass->kernel,
-                         .constants = { a->masked, a->causal, a->dropout > 0, started },
-                         .constant_count = pass->of_mask ? 4 : 3,
+                         .constants = { a->masked, a->causal, a->dropout > 0, pass->of_mask ? started : a->cached },
+                         .constant_count = 4,
                          .operand_count = a->operand_count,
                          .param_count = 32 };
     uint32_t firsts[MOST_OPERANDS] = { 0 };

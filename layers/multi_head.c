@@ -137,15 +137,31 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
     }
     project_all(graph, desc, &sizes, query, key, value, parts);
     for (int i = 0; i < 3; i++) parts[i] = to_heads(parts[i], i ? sizes.key_heads : sizes.heads, sizes.head);
-    for (int i = 0; i < 2 && desc->rotary; i++) parts[i] = tuff_rotary(parts[i], desc->positions, desc->rotary);
-    tuff_tensor *y = tuff_scaled_dot_product_attention(parts[0], parts[1], parts[2],
-                                                       &(tuff_attention_desc){
-                                                           .name = desc->name,
-                                                           .mask = desc->mask,
-                                                           .dropout = desc->dropout,
-                                                           .causal = desc->causal,
-                                                           .grouped_heads = sizes.heads != sizes.key_heads,
-                                                       });
+    if (desc->cache_length && (desc->dropout > 0 || query != key || key != value)) {
+        refuse(graph, desc->name, "cache_length", desc->cache_length,
+               "but a cache is for self-attention without dropout");
+        return NULL;
+    }
+    for (int i = 0; i < 2 && desc->rotary; i++) {
+        tuff_rotary_desc rotary = *desc->rotary;
+        rotary.cached |= desc->cache_length != 0;
+        parts[i] = tuff_rotary(parts[i], desc->positions, &rotary);
+    }
+    bool grouped = sizes.heads != sizes.key_heads;
+    tuff_tensor *y;
+    if (desc->cache_length)
+        y = tuff_cached_attention(parts[0], parts[1], parts[2],
+                                  &(tuff_cached_attention_desc){ .name = desc->name,
+                                                                 .max_length = desc->cache_length,
+                                                                 .mask = desc->mask,
+                                                                 .grouped_heads = grouped });
+    else
+        y = tuff_scaled_dot_product_attention(parts[0], parts[1], parts[2],
+                                              &(tuff_attention_desc){ .name = desc->name,
+                                                                      .mask = desc->mask,
+                                                                      .dropout = desc->dropout,
+                                                                      .causal = desc->causal,
+                                                                      .grouped_heads = grouped });
     return tuff_linear(from_heads(y, sizes.features), &(tuff_linear_desc){ .name = name,
                                                                            .features = sizes.features,
                                                                            .no_bias = desc->no_bias,

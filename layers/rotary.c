@@ -86,6 +86,7 @@ static tuff_result lower(lowering *lowering, const node *node) {
     }
     bool along = positions.shape.rank == rank && position_strides[0] > 0; /* positions are sliced with the rows */
     int64_t step = smaller(steps_that_fit(lowering, &x), steps_that_fit(lowering, &y)), all = x.shape.sizes[0];
+    if (node->attributes[CACHED].i) lowering_cache_room(lowering, INT32_MAX);
     for (; begin < all; begin += step) {
         int64_t part = smaller(step, all - begin);
         view x_part = view_part(&x, begin, part), y_part = view_part(&y, begin, part), p_part = positions;

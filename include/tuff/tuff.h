@@ -400,6 +400,11 @@ TUFF_API tuff_result tuff_write(tuff_program *program, const tuff_tensor *input,
  * until the next tuff_run). size may be NULL. Errors as tuff_write. */
 TUFF_API tuff_result tuff_map_input(tuff_program *program, const tuff_tensor *input, void **data, size_t *size);
 
+/* How many rows the caches of keys and values have before the next run and those after it (0 at first); a run writes
+ * its own behind them. Costs nothing: the program stays as it was recorded. Errors: ARGUMENT (the program has no cache
+ * (tuff_cached_attention), or so many rows leave no room for a run's). */
+TUFF_API tuff_result tuff_program_set_cache_length(tuff_program *program, uint64_t length);
+
 /* Submits one run and returns. Waits only if every recording is still in flight. Errors: STATE (an
  * input was never written: names it), DEVICE, DEVICE_LOST. */
 TUFF_API tuff_result tuff_run(tuff_program *program);

@@ -76,6 +76,8 @@ enum {
     OPERATOR_TRAINING = 16, /* does something else in a program that trains than in one that evaluates */
     OPERATOR_FOLLOWS = 32,  /* the result lies channels-last where an input does; its kernels write either order */
     OPERATOR_RANDOM = 64,   /* takes random numbers from the stream of the node's name_hash: equal only with it */
+    OPERATOR_IN_PLACE = 128, /* the result lies where input 0, a state, lies: the kernel writes a part of it at once,
+                                in evaluation too. Who reads the state itself sees one or the other */
 };
 
 /* Types that an input may have, as bits; 0: float32. */

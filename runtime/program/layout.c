@@ -203,6 +203,15 @@ static tuff_result lay_node(laying *l, const node *old) {
         output->state = input->state;
         return TUFF_OK;
     }
+    if (node->op->flags & OPERATOR_IN_PLACE) {
+        const place *input = place_of(l, node->inputs[0]);
+        place *output = place_of(l, node->outputs[0]);
+        output->root = input->root;
+        output->kind = input->kind;
+        output->state = input->state;
+        output->view = input->view;
+        return TUFF_OK;
+    }
     for (uint32_t i = 0; i < node->output_count; i++) {
         place *output = place_of(l, node->outputs[i]);
         layout wanted = node->op->output_layout;

@@ -61,6 +61,8 @@ typedef struct lowered {
     uint32_t storage_count, storage_capacity;
     kernel_call *calls;
     uint32_t call_count, call_capacity;
+    bool has_cache;          /* kernels take the step record's cache length, */
+    uint64_t cache_room;     /* which may be this much */
     uint32_t operator_count; /* for tuff_program_info */
     uint32_t gradient_count; /* parameters that are trained */
 } lowered;

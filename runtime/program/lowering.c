@@ -168,6 +168,11 @@ operand lowering_step_record(const lowering *l) {
     return (operand){ .storage = l->step_storage, .size = sizeof(step_record), .access = ACCESS_READ };
 }
 
+void lowering_cache_room(lowering *l, uint64_t most) {
+    if (!l->out->has_cache || most < l->out->cache_room) l->out->cache_room = most;
+    l->out->has_cache = true;
+}
+
 tuff_result lowering_call(lowering *l, const kernel_call *call) {
     lowered *out = l->out;
     const device_limits *limits = device_get_limits(out->device);

@@ -26,6 +26,9 @@ tuff_result lowering_record(lowering *lowering, const uint32_t *words, uint32_t 
 /* The step record's binding. */
 operand lowering_step_record(const lowering *lowering);
 
+/* The node's kernels take the step record's cache length, up to `most`. */
+void lowering_cache_room(lowering *lowering, uint64_t most);
+
 /* Appends a kernel call (copied). label may be NULL: the node's. The segment is set by the step. */
 tuff_result lowering_call(lowering *lowering, const kernel_call *call);
 

@@ -101,12 +101,28 @@ static void fill_record(const tuff_program *program, step_record *record) {
                              .bias_correction1 = 1,
                              .bias_correction2 = 1,
                              .loss_scale = 1,
+                             .cache_length = program->cache_length,
                              .first_step = step == 0 };
     if (optimizer) {
         record->lr = optimizer->lr;
         record->bias_correction1 = bias_correction(optimizer->beta1, step + 1);
         record->bias_correction2 = bias_correction(optimizer->beta2, step + 1);
     }
+}
+
+tuff_result tuff_program_set_cache_length(tuff_program *program, uint64_t length) {
+    if (!program) return error_set(TUFF_ERROR_ARGUMENT, "tuff_program_set_cache_length: program is NULL");
+    const lowered *lowered = program->lowered;
+    if (!lowered->has_cache)
+        return error_set(TUFF_ERROR_ARGUMENT, "tuff_program_set_cache_length: program '%s' has no cache",
+                         program_name(program));
+    if (length > lowered->cache_room)
+        return error_set(TUFF_ERROR_ARGUMENT,
+                         "tuff_program_set_cache_length: %llu rows in the cache leave no room for those of a run of "
+                         "program '%s', before which there may be %llu",
+                         (unsigned long long)length, program_name(program), (unsigned long long)lowered->cache_room);
+    program->cache_length = (uint32_t)length;
+    return TUFF_OK;
 }
 
 tuff_result run_prepare(tuff_program *program) {

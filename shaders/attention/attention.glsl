@@ -13,7 +13,7 @@
 #include "common/philox.glsl"
 
 layout(constant_id = 0) const bool MASKED = false;  // there is a mask, added to the scores
-layout(constant_id = 1) const bool CAUSAL = false;  // query i sees keys j <= i
+layout(constant_id = 1) const bool CAUSAL = false;  // query i sees keys j <= past + i
 layout(constant_id = 2) const bool DROPOUT = false;
 
 layout(set = 0, binding = 0) readonly buffer Query { float query[]; };
@@ -44,8 +44,10 @@ layout(push_constant) uniform Params {
 
 #define UNSEEN -3.0e38
 
+uint past = 0; // keys that a cache has before the first query's own
+
 float score_of(float dot_product, uint batch, uint head, uint i, uint j) {
-    if (i >= L || j >= S || (CAUSAL && j > i)) return UNSEEN;
+    if (i >= L || j >= S || (CAUSAL && j > past + i)) return UNSEEN;
     precise float s = dot_product * scale;
     if (MASKED)
         s += mask[first_mask + batch * mask_lies.batch + head * mask_lies.head + i * mask_lies.row

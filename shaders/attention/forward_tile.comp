@@ -13,6 +13,8 @@
 layout(set = 0, binding = 4) writeonly buffer Output { float result[]; };
 layout(set = 0, binding = 5) writeonly buffer LogSum { float log_sum[]; };
 
+layout(constant_id = 3) const bool CACHED = false; // keys and values are a cache's, of which past + L are there
+
 shared float part[256];
 shared float factor[OWN];
 
@@ -31,7 +33,8 @@ void main() {
     vec4 sums[CHUNKS * 4];
     [[unroll]] for (uint n = 0; n < CHUNKS * 4; n++) sums[n] = vec4(0);
 
-    uint end = CAUSAL ? min(S, row0 + OWN) : S;
+    if (CACHED) past = min(step_record.cache_length, S);
+    uint end = CAUSAL ? min(S, past + min(row0 + OWN, L)) : S;
     for (uint j0 = 0; j0 < end; j0 += OTHER) {
         uint columns = min(OTHER, end - j0);
         vec4 s[2];

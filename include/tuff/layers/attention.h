@@ -39,6 +39,21 @@ typedef struct tuff_rotary_desc {
  * are exact for every position. PyTorch has no function for it. */
 TUFF_API tuff_tensor *tuff_rotary(tuff_tensor *x, tuff_tensor *positions, const tuff_rotary_desc *desc);
 
+typedef struct tuff_cached_attention_desc {
+    const char *name;   /* required: NAME.key_cache is [N, Hkv, max_length, E], NAME.value_cache the same with Ev */
+    int64_t max_length; /* rows that there is room for; required */
+    tuff_tensor *mask;  /* added to the scores, broadcasts to (N, Hq, L, max_length); NULL: none */
+    float scale;        /* 0: 1 / sqrt(E) */
+    bool grouped_heads; /* as in tuff_attention_desc */
+} tuff_cached_attention_desc;
+
+/* Causal attention for generation: query (N, Hq, L, E), key (N, Hkv, L, E) and value (N, Hkv, L, Ev) are those of L new
+ * tokens. Keys and values are written to the model's caches behind the rows that are there, in evaluation too, and query
+ * i sees all of those and the new ones up to i. How many are there the host says before a run
+ * (tuff_program_set_cache_length); nothing is compiled or recorded again. No gradient. */
+TUFF_API tuff_tensor *tuff_cached_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
+                                            const tuff_cached_attention_desc *desc);
+
 typedef struct tuff_multihead_attention_desc {
     const char *name;        /* required */
     int64_t heads;           /* num_heads, required: divides the query's features */
@@ -49,6 +64,8 @@ typedef struct tuff_multihead_attention_desc {
     float dropout;                  /* of the weights */
     const tuff_rotary_desc *rotary; /* turns query and key; NULL: not */
     tuff_tensor *positions;         /* of rotary; NULL: 0 to L - 1 */
+    int64_t cache_length; /* max_length of tuff_cached_attention, which then takes the place of causal attention, and
+                             whose rows are added to the positions; 0: no cache */
 } tuff_multihead_attention_desc;
 
 /* torch.nn.MultiheadAttention(batch_first=True): query (N, L, E), key (N, S, Ek), value (N, S, Ev) to (N, L, E), or
