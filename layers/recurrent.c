@@ -102,15 +102,14 @@ static tuff_result check_weights(inference *inference, form *f) {
     tuff_graph *graph = inference->graph;
     char text[160], name[64], first[SHAPE_TEXT], second[SHAPE_TEXT];
     node_text(node, text);
-    const int64_t most = MAX_INPUTS;
-    int64_t wanted = f->layers * (int64_t)(f->directions * f->kinds),
-            given = (int64_t)node->input_count - f->first_weight;
-    if (f->layers < 1 || f->layers > most || wanted + f->first_weight > most)
+    const int64_t most = MAX_INPUTS - f->first_weight;
+    if (f->layers < 1 || f->layers > most || f->layers * f->directions * f->kinds > most)
         return graph_fail(
             graph, TUFF_ERROR_ARGUMENT,
-            "%s: num_layers is %lld; at least 1, and %d weights at most are possible (the layer's function "
+            "%s: num_layers is %lld; at least 1, and %lld weights at most are possible (the layer's function "
             "has no such limit)",
-            text, (long long)f->layers, (int)(MAX_INPUTS - f->first_weight));
+            text, (long long)f->layers, (long long)most);
+    int64_t wanted = f->layers * f->directions * f->kinds, given = (int64_t)node->input_count - f->first_weight;
     if (given > wanted)
         return graph_fail(graph, TUFF_ERROR_ARGUMENT,
                           "%s: %lld weights are given, num_layers, bidirectional and bias ask for %lld", text,
@@ -303,11 +302,10 @@ const operator_family family_recurrent = { rows, sizeof rows / sizeof *rows };
 static bool declare_weights(tuff_graph *graph, const tuff_recurrent_desc *desc, const form *f, int64_t layer,
                             tuff_tensor **inputs) {
     float bound = (float)(1 / sqrt((double)f->hidden));
-    form named = *f;
     for (uint32_t i = 0; i < f->directions * f->kinds; i++) {
         char name[64];
         uint32_t kind = i % f->kinds;
-        weight_name(&named, (uint32_t)layer * f->directions * f->kinds + i, name, sizeof name);
+        weight_name(f, (uint32_t)layer * f->directions * f->kinds + i, name, sizeof name);
         tuff_shape shape = weight_shape(f, kind, layer);
         const state_desc state = { .name = name,
                                    .shape = shape,

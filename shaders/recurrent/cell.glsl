@@ -7,6 +7,8 @@
 //   LSTM  i, f, o = sigmoid(x + hidden), g = tanh(x_g + hidden_g), c = f c' + i g, h = o tanh c
 //
 // The backward pass needs the gates: r, z, n, hidden_n + b_n, or i, f, g, o.
+//
+// TILED: the kernel makes the product with W_hh itself (recurrent/tile.glsl); otherwise it is there.
 
 #include "common/math.glsl"
 
@@ -23,8 +25,6 @@
 #endif
 #define KEPT 4 // gates that the backward pass reads
 
-layout(local_size_x = 64) in;
-
 // layers/recurrent_step.c
 #define HAS_HIDDEN   1u  // not in the first step, if there is no initial state
 #define HAS_PREVIOUS 2u
@@ -33,7 +33,13 @@ layout(local_size_x = 64) in;
 #define LAST         16u // the last step: h goes to h_n, too
 #define RELU         32u
 
+#ifdef TILED
+#include "recurrent/tile.glsl"
+#else
+layout(local_size_x = 64) in;
+
 // One invocation an element; layers/flat.h chooses the workgroups.
 uint flat_index() {
     return (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 64u + gl_LocalInvocationID.x;
 }
+#endif

@@ -68,5 +68,66 @@ static void lstm(layers_case *c) {
     layers_expect_error(c, TUFF_ERROR_SHAPE, "lstm.weight_ih_l0");
 }
 
-static const layers_test tests[] = { { "rnn", rnn }, { "gru", gru }, { "lstm", lstm } };
+/* Steps are dispatches, not pipelines; and a long sequence compiles. */
+static tuff_program_info compiled(layers_case *c, tuff_optimizer *sgd, const char *name, int64_t steps) {
+    const tuff_recurrent_desc desc = { .name = name, .hidden_size = 5, .num_layers = 2, .bidirectional = true };
+    tuff_tensor *y = tuff_lstm(layers_input(c, TUFF_SHAPE(steps, 2, 3)), &desc, NULL, NULL);
+    tuff_program_info info;
+    tuff_program *program;
+    const tuff_program_desc training = { .minimize = tuff_sum(y, NULL), .optimizer = sgd };
+    assert_int_equal(tuff_compile(c->graph, &training, &program), TUFF_OK);
+    tuff_program_get_info(program, &info);
+    tuff_program_destroy(program);
+    return info;
+}
+
+static void long_sequence(layers_case *c) {
+    tuff_optimizer *sgd = tuff_sgd_create(c->model, &(tuff_sgd_desc){ .lr = 0.1f });
+    tuff_program_info few = compiled(c, sgd, "few", 64), many = compiled(c, sgd, "many", 512);
+    assert_true(many.dispatches >= 2 * 2 * 2 * 512);
+    assert_in_range(many.pipelines, 1, few.pipelines + 2); /* of larger products, perhaps */
+    assert_true(many.levels < few.levels * 9);
+}
+
+/* Two layers that hand on what they get: the output is the input, doubled or dropped. Backward the same are dropped. */
+static void dropout(layers_case *c) {
+    enum { COUNT = 64 };
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(COUNT, 1)), *gradient;
+    const tuff_recurrent_desc desc = {
+        .name = "rnn", .hidden_size = 1, .num_layers = 2, .relu = true, .no_bias = true, .dropout = 0.5f
+    };
+    tuff_tensor *y = tuff_rnn(x, &desc, NULL);
+    assert_int_equal(tuff_gradients(tuff_sum(y, NULL), &x, 1, &gradient), TUFF_OK);
+    tuff_tensor *outputs[] = { y, gradient };
+    for (int training = 0; training < 2; training++) {
+        static const char *const names[] = { "rnn.weight_ih_l0", "rnn.weight_ih_l1", "rnn.weight_hh_l0",
+                                             "rnn.weight_hh_l1" };
+        float given[COUNT], got[COUNT], slope[COUNT];
+        tuff_program *program;
+        int dropped = 0;
+        const tuff_program_desc wanted = { .outputs = outputs, .output_count = 2, .evaluate = !training };
+        assert_int_equal(tuff_compile(c->graph, &wanted, &program), TUFF_OK);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(tuff_model_write(c->model, names[i], &(float){ i < 2 ? 1 : 0 }, sizeof(float)), TUFF_OK);
+        for (int i = 0; i < COUNT; i++) given[i] = (float)(1 + i);
+        assert_int_equal(tuff_write(program, x, given, sizeof given), TUFF_OK);
+        assert_int_equal(tuff_run(program), TUFF_OK);
+        assert_int_equal(tuff_read(program, y, got, sizeof got), TUFF_OK);
+        assert_int_equal(tuff_read(program, gradient, slope, sizeof slope), TUFF_OK);
+        for (int i = 0; i < COUNT; i++) {
+            dropped += got[i] == 0;
+            if (got[i] != 0) assert_true(got[i] == given[i] * (training ? 2 : 1));
+            assert_true(slope[i] == got[i] / given[i]);
+        }
+        if (training)
+            assert_in_range(dropped, 10, 54);
+        else
+            assert_int_equal(dropped, 0);
+        tuff_program_destroy(program);
+    }
+}
+
+static const layers_test tests[] = {
+    { "rnn", rnn }, { "gru", gru }, { "lstm", lstm }, { "long sequence", long_sequence }, { "dropout", dropout },
+};
 const layers_family LAYERS_RECURRENT = LAYERS_FAMILY(tests);
