@@ -216,7 +216,8 @@ static tuff_tensor *dropout_between(tuff_tensor *x, float p, const char *name, i
 
 /* Each layer's states as parts of one tensor's axis 0; NULL stays NULL. */
 static tuff_tensor *part_of_layer(tuff_tensor *states, int64_t layer, uint32_t directions) {
-    return states ? recurrent_part(states, layer * directions, directions) : NULL;
+    if (!states || states->shape.sizes[0] == directions) return states;
+    return tuff_slice(states, 0, layer * directions, (layer + 1) * directions, 1);
 }
 
 static tuff_result expand_network(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
@@ -240,7 +241,7 @@ static tuff_result expand_network(tuff_graph *graph, const node *node, tuff_tens
     TRY(graph->result);
     outputs[0] = batch_first ? tuff_transpose(x, 0, 1) : batched ? x : without_batch(x);
     for (uint32_t i = 0; i < node->output_count - 1; i++) {
-        tuff_tensor *states = recurrent_stack(last[i], (uint32_t)f.layers);
+        tuff_tensor *states = f.layers > 1 ? tuff_concat(last[i], (uint32_t)f.layers, 0) : last[i][0];
         outputs[1 + i] = batched ? states : without_batch(states);
     }
     return graph->result;
@@ -379,7 +380,7 @@ static tuff_tensor *network(const operator* op, const char *call, tuff_tensor *x
         if (!x) break;
         for (uint32_t i = 0; i + 1 < x->producer->output_count; i++) {
             tuff_tensor *pair[] = { last[i], x->producer->outputs[1 + i] };
-            last[i] = layer ? recurrent_stack(pair, 2) : pair[1];
+            last[i] = layer ? tuff_concat(pair, 2, 0) : pair[1];
         }
     }
     x = layer_end(graph, before, x);

@@ -23,8 +23,4 @@ typedef struct recurrent_direction {
 tuff_tensor *recurrent_sequence(tuff_graph *graph, recurrent_mode mode, const recurrent_direction *directions,
                                 uint32_t count, tuff_tensor *hx, tuff_tensor *cx, tuff_tensor *results[3]);
 
-/* The part first .. first + count - 1 of axis 0, and tensors one behind the other along it. */
-tuff_tensor *recurrent_part(tuff_tensor *x, int64_t first, int64_t count);
-tuff_tensor *recurrent_stack(tuff_tensor *const *parts, uint32_t count);
-
 #endif
