@@ -38,16 +38,15 @@ typedef struct layers_family {
 #define LAYERS_FAMILY(tests)                                                                                           \
     { tests, sizeof(tests) / sizeof *(tests) }
 
+extern const layers_family LAYERS_ATTENTION;
 extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_LOOKUP;
-extern const layers_family LAYERS_SHAPE;
-extern const layers_family LAYERS_ATTENTION;
-extern const layers_family LAYERS_POINTWISE;
-extern const layers_family LAYERS_RECURRENT;
-extern const layers_family LAYERS_CONVOLUTION, LAYERS_POOLING;
-extern const layers_family LAYERS_REDUCTION;
 extern const layers_family LAYERS_NORMALISATION;
+extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_POOLING;
 extern const layers_family LAYERS_PRODUCT;
+extern const layers_family LAYERS_RECURRENT;
+extern const layers_family LAYERS_REDUCTION;
+extern const layers_family LAYERS_SHAPE;
 
 #endif
