@@ -70,9 +70,61 @@ bool build_accepts(tuff_graph *graph, const char *op, const char *operands, cons
     return first && arg_int(&args, "take", 0) < (int64_t)first->producer->output_count;
 }
 
+/* ---- inputs that are views ---- */
+
+build_views build_views_asked(void) {
+    static const char *const names[] = { "", "first", "last", "exchanged" };
+    const char *text = getenv("TUFF_TEST_VIEWS");
+    for (int i = VIEWS_FIRST; text && i <= VIEWS_EXCHANGED; i++)
+        if (!strcmp(text, names[i])) return (build_views)i;
+    return VIEWS_NONE;
+}
+
+enum { SKIPPED_BEFORE = 1, SKIPPED = 3 };
+
+/* What is written so that a part of it is a tensor of this shape. */
+static tuff_shape whole_of(tuff_shape shape, build_views views) {
+    uint32_t last = shape.rank - 1;
+    if (shape.rank && views == VIEWS_FIRST) shape.sizes[0] += SKIPPED;
+    if (shape.rank && views == VIEWS_LAST) shape.sizes[last] += SKIPPED;
+    if (shape.rank > 1 && views == VIEWS_EXCHANGED) {
+        int64_t size = shape.sizes[last];
+        shape.sizes[last] = shape.sizes[last - 1];
+        shape.sizes[last - 1] = size;
+    }
+    return shape;
+}
+
+/* Where element i of the part lies in the whole. */
+static size_t place_in_whole(const tuff_shape *shape, build_views views, int64_t i) {
+    tuff_shape whole = whole_of(*shape, views);
+    int64_t at[TUFF_MAX_RANK] = { 0 }, place = 0;
+    uint32_t last = shape->rank - 1;
+    for (uint32_t k = shape->rank; k-- > 0; i /= shape->sizes[k]) at[k] = i % shape->sizes[k];
+    if (shape->rank && views == VIEWS_FIRST) at[0] += SKIPPED_BEFORE;
+    if (shape->rank && views == VIEWS_LAST) at[last] += SKIPPED_BEFORE;
+    if (shape->rank > 1 && views == VIEWS_EXCHANGED) {
+        int64_t coordinate = at[last];
+        at[last] = at[last - 1];
+        at[last - 1] = coordinate;
+    }
+    for (uint32_t k = 0; k < shape->rank; k++) place = place * whole.sizes[k] + at[k];
+    return (size_t)place;
+}
+
+static tuff_tensor *build_input(const recipe_step *s, tuff_graph *graph) {
+    build_views views = build_views_asked();
+    tuff_shape shape = s->value->shape;
+    tuff_tensor *x = tuff_input(graph, s->name, build_type(s), whole_of(shape, views));
+    if (views == VIEWS_NONE || shape.rank < (views == VIEWS_EXCHANGED ? 2 : 1)) return x;
+    uint32_t axis = views == VIEWS_FIRST ? 0 : shape.rank - 1;
+    return views == VIEWS_EXCHANGED ? tuff_transpose(x, -1, -2)
+                                    : tuff_slice(x, (int32_t)axis, SKIPPED_BEFORE, SKIPPED_BEFORE - SKIPPED, 1);
+}
+
 static tuff_tensor *build_step(const recipe_step *s, tuff_graph *graph, tuff_tensor **tensors) {
     switch (s->leaf) {
-    case LEAF_INPUT: return tuff_input(graph, s->name, build_type(s), s->value->shape);
+    case LEAF_INPUT: return build_input(s, graph);
     case LEAF_PARAMETER: return tuff_parameter(graph, s->name, s->value->shape, NULL);
     case LEAF_BUFFER: return tuff_buffer(graph, s->name, s->value->shape, NULL);
     case LEAF_NONE: break;
@@ -110,18 +162,24 @@ tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *progra
     for (int i = 0; i <= last; i++) {
         const recipe_step *s = &r->steps[i];
         if (s->op || !is_used(r, i, last)) continue;
-        size_t count = (size_t)s->value->count;
+        build_views views = s->leaf == LEAF_INPUT ? build_views_asked() : VIEWS_NONE;
+        tuff_shape whole = whole_of(s->value->shape, views);
+        size_t count = (size_t)tuff_shape_count(&whole);
         union {
             float f;
             int32_t i;
         } *words = malloc(count * sizeof *words);
-        for (size_t j = 0; j < count; j++) {
+        memset(words, 0xff, count * sizeof *words); /* what no kernel may take: NaN, an index out of range */
+        for (int64_t j = 0; j < s->value->count; j++) {
+            size_t at = place_in_whole(&s->value->shape, views, j);
             if (build_type(s) == TUFF_I32)
-                words[j].i = (int32_t)s->value->v[j];
+                words[at].i = (int32_t)s->value->v[j];
             else
-                words[j].f = (float)s->value->v[j];
+                words[at].f = (float)s->value->v[j];
         }
-        tuff_result result = s->leaf == LEAF_INPUT ? tuff_write(program, tensors[i], words, count * sizeof *words)
+        const node *view = tensors[i]->producer;
+        tuff_result result = s->leaf == LEAF_INPUT ? tuff_write(program, view ? view->inputs[0] : tensors[i], words,
+                                                                count * sizeof *words)
                                                    : tuff_model_write(model, s->name, words, count * sizeof *words);
         free(words);
         /* an operand that this operator does not read in this mode (running statistics, in training) */

@@ -6,6 +6,11 @@
 #include <tuff/layers.h>
 #include <tuff/tuff.h>
 
+/* How inputs lie: as they are written, or as a part of what is written, which begins somewhere and skips elements of
+ * NaN along its first or last axis, or with its last two axes exchanged. TUFF_TEST_VIEWS=first, last, exchanged. */
+typedef enum build_views { VIEWS_NONE = 0, VIEWS_FIRST, VIEWS_LAST, VIEWS_EXCHANGED } build_views;
+build_views build_views_asked(void);
+
 /* tensors[i] is step i's. false: the graph refused (tuff_graph_message), or a tensor's shape is not the recipe's. */
 bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors);
 
