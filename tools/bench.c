@@ -3,7 +3,7 @@
 #include "bench.h"
 
 #include "command.h"
-#include "runtime/graph/operator.h"
+#include "layers/convolution.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -214,7 +214,7 @@ static bool bench_conv2d_size(const bench *bench, const conv_size *size) {
     char shape[64];
     snprintf(shape, sizeof shape, "%lldx%lldx%lldx%lld to %lld, %lldx%lld", (long long)n, (long long)size->in,
              (long long)s, (long long)s, (long long)size->out, (long long)k, (long long)k);
-    static const char *const passes[] = { "conv2d", "conv2d_grad_input", "conv2d_grad_weight" };
+    static const char *const passes[] = { "conv2d", "convolution_grad_input", "convolution_grad_weight" };
     bool good = true;
     for (int pass = 0; pass < 3 && good; pass++) {
         tuff_model *model = tuff_model_create(bench->device, NULL);
@@ -230,7 +230,13 @@ static bool bench_conv2d_size(const bench *bench, const conv_size *size) {
         if (pass && y) {
             tuff_tensor *gy = images(graph, "gy", n, size->out, s, s), *w = y->producer->inputs[1];
             tuff_tensor *inputs[3] = { gy, pass == 1 ? w : x, pass == 1 ? x : w };
-            result = graph_apply(graph, find_row(passes[pass]), inputs, 3, y->producer->attributes, NULL);
+            const attribute_value attributes[PASS_ATTRIBUTES] = {
+                [PASS_STRIDE] = { .i = 2, .list = { 1, 1 } },
+                [PASS_DILATION] = { .i = 2, .list = { 1, 1 } },
+                [PASS_PADDING] = { .i = 4, .list = { k / 2, k / 2, k / 2, k / 2 } },
+                [PASS_GROUPS] = { .i = 1 }
+            };
+            result = graph_apply(graph, find_row(passes[pass]), inputs, 3, attributes, NULL);
             if (pass == 1) result = channels_last(result);
         }
         int64_t pixels = n * s * s, patch = size->in * k * k;

@@ -15,7 +15,7 @@ layout(constant_id = 0) const uint UNUSED = 0;
 #include "product/epilogue.glsl"
 
 #define ROWS  4
-#define BLOCK 64
+#define BLOCK 16
 
 // A's columns n .. n + 3 for a place of the image.
 vec4 load_columns(uint at, uint n) {

@@ -1,5 +1,9 @@
 """Convolutions: each a function of the operands (None: left out) and the attributes."""
+import warnings
+
 import torch.nn.functional as F
+
+warnings.filterwarnings("ignore", "Using padding='same'")  # of a copy that PyTorch makes
 
 
 def applied(function):
