@@ -141,6 +141,39 @@ static void test_initialiser_bits(void **state) {
     }
 }
 
+/* The weights of convolutions lie in another order, and bounds are PyTorch's: fan_in counts the second size. */
+static void test_convolution_bits(void **state) {
+    (void)state;
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = 11 });
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *signal = tuff_input(graph, "signal", TUFF_F32, TUFF_SHAPE(1, 6, 9));
+    tuff_tensor *volume = tuff_input(graph, "volume", TUFF_F32, TUFF_SHAPE(1, 6, 4, 4, 4));
+    tuff_conv1d(signal, &(tuff_conv1d_desc){ .name = "a", .channels = 10, .kernel = 5, .groups = 2 });
+    tuff_conv_transpose1d(signal, &(tuff_conv_transpose1d_desc){ .name = "b", .channels = 10, .kernel = 3 });
+    tuff_conv3d(volume, &(tuff_conv3d_desc){ .name = "c", .channels = 5, .kernel = { 2, 3, 4 } });
+    tuff_conv_transpose3d(
+        volume, &(tuff_conv_transpose3d_desc){ .name = "d", .channels = 4, .kernel = { 3, 1, 2 }, .groups = 2 });
+    OK(tuff_graph_result(graph));
+    const struct {
+        const char *name;
+        int count, fan_in;
+    } layers[] = {
+        { "a", 10 * 3 * 5, 3 * 5 }, { "b", 6 * 10 * 3, 10 * 3 }, { "c", 5 * 6 * 24, 6 * 24 }, { "d", 6 * 2 * 6, 2 * 6 }
+    };
+    for (size_t l = 0; l < sizeof layers / sizeof *layers; l++) {
+        char name[16];
+        float x[5 * 6 * 24], bound = (float)(1 / sqrt(layers[l].fan_in));
+        snprintf(name, sizeof name, "%s.weight", layers[l].name);
+        OK(tuff_model_read(model, name, x, (size_t)layers[l].count * sizeof *x));
+        for (int i = 0; i < layers[l].count; i++) {
+            float want = ref_initial(11, name, i, 0, bound);
+            if (memcmp(&x[i], &want, sizeof want)) fail_msg("%s[%d] is %.9g, should be %.9g", name, i, x[i], want);
+        }
+    }
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
 /* Another seed or name: other numbers. */
 static void test_initialiser_streams(void **state) {
     (void)state;
@@ -236,11 +269,9 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_initialisers),
-        cmocka_unit_test(test_layer_defaults),
-        cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_initialiser_bits),
-        cmocka_unit_test(test_initialiser_streams),
+        cmocka_unit_test(test_initialisers),     cmocka_unit_test(test_layer_defaults),
+        cmocka_unit_test(test_philox),           cmocka_unit_test(test_initialiser_bits),
+        cmocka_unit_test(test_convolution_bits), cmocka_unit_test(test_initialiser_streams),
         cmocka_unit_test(test_dropout),
     };
     return cmocka_run_group_tests_name("random", tests, open_device, close_device);

@@ -355,23 +355,40 @@ static void test_depthwise(void **state) {
     finish(&c, force);
 }
 
-/* A bias and an activation cost no kernel of their own. */
+/* A bias and an activation cost no kernel of their own, and between convolutions nothing is put into another order. */
 static void test_epilogue_is_fused(void **state) {
     (void)state;
-    checks c;
-    begin(&c, "product=row8");
-    tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(2, 4, 8, 8));
-    x = tuff_relu(tuff_conv2d(x, &(tuff_conv2d_desc){ .name = "conv", .channels = 8, .kernel = { 3, 3 } }));
-    tuff_tensor *y = tuff_sum(x, NULL);
-    tuff_program *program = NULL;
-    OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true }, &program));
-    tuff_program_info info;
-    tuff_program_get_info(program, &info);
-    assert_int_equal(info.dispatches, 2); /* the convolution with its epilogue, the sum */
-    tuff_program_destroy(program);
-    tuff_graph_destroy(c.graph);
-    tuff_model_destroy(c.model);
-    tuff_device_close(c.device);
+    const tuff_shape shapes[] = { TUFF_SHAPE(2, 4, 64), TUFF_SHAPE(2, 4, 8, 8), TUFF_SHAPE(2, 4, 6, 5, 6) };
+    const ref_convolution spec = { .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .groups = 4 };
+    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        checks c;
+        begin(&c, "product=row8");
+        tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, shapes[i]);
+        tuff_shape weight = shapes[i];
+        weight.sizes[0] = 8;
+        for (uint32_t axis = 2; axis < weight.rank; axis++) weight.sizes[axis] = 3;
+        weight.sizes[1] = 1;
+        for (int layer = 0; layer < 2; layer++) { /* depthwise, then all channels */
+            ref_convolution own = spec;
+            char name[16];
+            if (layer) weight.sizes[1] = 8, own.groups = 1;
+            snprintf(name, sizeof name, "weight%d", layer);
+            tuff_tensor *w = tuff_input(c.graph, name, TUFF_F32, weight);
+            snprintf(name, sizeof name, "bias%d", layer);
+            tuff_tensor *b = tuff_parameter(c.graph, name, TUFF_SHAPE(8), NULL);
+            x = tuff_relu(apply_conv(x, w, b, &own));
+        }
+        tuff_tensor *y = tuff_sum(x, NULL);
+        tuff_program *program = NULL;
+        OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true }, &program));
+        tuff_program_info info;
+        tuff_program_get_info(program, &info);
+        assert_int_equal(info.dispatches, 5); /* weights' copies, convolutions with their epilogues, the sum */
+        tuff_program_destroy(program);
+        tuff_graph_destroy(c.graph);
+        tuff_model_destroy(c.model);
+        tuff_device_close(c.device);
+    }
 }
 
 static void test_choice(void **state) {
