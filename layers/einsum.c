@@ -208,6 +208,13 @@ static void drop_broadcast(labelled *x, const labelled *other) {
     *x = kept;
 }
 
+/* The first size is left open: it often is the batch's, which may change when the graph is compiled. */
+static tuff_tensor *in_shape(tuff_tensor *x, tuff_shape shape) {
+    if (!x || shape_equal(&x->shape, &shape)) return x;
+    if (shape.rank) shape.sizes[0] = -1;
+    return tuff_reshape(x, shape);
+}
+
 /* x with its axes in the order of `labels`, all of which it has. */
 static tuff_tensor *in_order(const labelled *x, const uint8_t *labels, uint32_t rank) {
     int32_t dims[TUFF_MAX_RANK];
@@ -266,8 +273,7 @@ static tuff_tensor *as_matrices(const labelled *x, const groups *g, const uint8_
     matrix[0] = matrix[1] = 1;
     for (uint32_t i = 0; i < row_count; i++) matrix[0] *= size_of(x, rows[i]);
     for (uint32_t i = 0; i < column_count; i++) matrix[1] *= size_of(x, columns[i]);
-    tuff_tensor *y = in_order(x, order.labels, order.rank);
-    return y && !shape_equal(&y->shape, &shape) ? tuff_reshape(y, shape) : y;
+    return in_shape(in_order(x, order.labels, order.rank), shape);
 }
 
 /* (batch, left, summed) times (batch, summed, right). */
@@ -279,7 +285,7 @@ static tuff_tensor *matrix_product(const labelled *a, const labelled *b, const g
     for (uint32_t i = 0; i < result->rank; i++)
         shape.sizes[i] = has_label(a->labels, a->rank, result->labels[i]) ? size_of(a, result->labels[i])
                                                                           : size_of(b, result->labels[i]);
-    return y && !shape_equal(&y->shape, &shape) ? tuff_reshape(y, shape) : y;
+    return in_shape(y, shape);
 }
 
 /* x with the axes of `order`, those it lacks with size 1. */
@@ -291,8 +297,7 @@ static tuff_tensor *spread(const labelled *x, const labelled *order) {
         shape.sizes[i] = size_of(x, order->labels[i]);
         if (has_label(x->labels, x->rank, order->labels[i])) own[count++] = order->labels[i];
     }
-    tuff_tensor *y = in_order(x, own, count);
-    return y && !shape_equal(&y->shape, &shape) ? tuff_reshape(y, shape) : y;
+    return in_shape(in_order(x, own, count), shape);
 }
 
 /* Both over all axes, multiplied, and summed. */

@@ -141,21 +141,25 @@ static tuff_result expand_average(tuff_graph *graph, const node *node, tuff_tens
     return graph->result;
 }
 
-#define POOL_ROW(row, text, list, count, expansion)                                                                    \
+#define POOL_ROW(row, text, limit, list, count, expansion)                                                             \
     static const operator operator_##row = {                                                                           \
         .name = #row,                                                                                                  \
         .formula = text,                                                                                               \
         .inputs = { "input" },                                                                                         \
         .pytorch = "torch.nn.functional." #row,                                                                        \
+        .limits = limit,                                                                                               \
         .attributes = list,                                                                                            \
         .attribute_count = count,                                                                                      \
         .infer = infer_pool,                                                                                           \
         .expand = expansion,                                                                                           \
     };
-POOL_ROW(max_pool1d, "y[n, c, i] = max over the window of x[n, c]", max_attributes[0], MAX_ATTRIBUTES_2D, expand_max)
-POOL_ROW(max_pool2d, "y[n, c, i, j] = max over the window of x[n, c]", max_attributes[1], MAX_ATTRIBUTES_2D, expand_max)
-POOL_ROW(avg_pool1d, "y[n, c, i] = mean over the window of x[n, c]", avg_attributes[0], AVG_DIVISOR, expand_average)
-POOL_ROW(avg_pool2d, "y[n, c, i, j] = mean over the window of x[n, c]", avg_attributes[1], AVG_ATTRIBUTES_2D,
+POOL_ROW(max_pool1d, "y[n, c, i] = max over the window of x[n, c]", "return_indices", max_attributes[0],
+         MAX_ATTRIBUTES_2D, expand_max)
+POOL_ROW(max_pool2d, "y[n, c, i, j] = max over the window of x[n, c]", "return_indices", max_attributes[1],
+         MAX_ATTRIBUTES_2D, expand_max)
+POOL_ROW(avg_pool1d, "y[n, c, i] = mean over the window of x[n, c]", NULL, avg_attributes[0], AVG_DIVISOR,
+         expand_average)
+POOL_ROW(avg_pool2d, "y[n, c, i, j] = mean over the window of x[n, c]", NULL, avg_attributes[1], AVG_ATTRIBUTES_2D,
          expand_average)
 
 /* ---- a given number of windows ------------------------------------------------------------------- */
@@ -226,22 +230,24 @@ static tuff_result expand_adaptive_average(tuff_graph *graph, const node *node, 
     return graph->result;
 }
 
-#define ADAPTIVE_ROW(row, text, axes, expansion)                                                                       \
+#define ADAPTIVE_ROW(row, text, more, axes, expansion)                                                                 \
     static const operator operator_##row = {                                                                           \
         .name = #row,                                                                                                  \
         .formula = text,                                                                                               \
         .inputs = { "input" },                                                                                         \
         .pytorch = "torch.nn.functional." #row,                                                                        \
-        .limits = "None in output_size; more than 65535",                                                              \
+        .limits = "None in output_size; more than 65535" more,                                                         \
         .attributes = size_attribute[axes - 1],                                                                        \
         .attribute_count = 1,                                                                                          \
         .infer = infer_adaptive,                                                                                       \
         .expand = expansion,                                                                                           \
     };
-ADAPTIVE_ROW(adaptive_max_pool1d, "max over output_size parts of nearly equal sizes", 1, expand_adaptive_max)
-ADAPTIVE_ROW(adaptive_max_pool2d, "max over output_size parts of nearly equal sizes", 2, expand_adaptive_max)
-ADAPTIVE_ROW(adaptive_avg_pool1d, "mean over output_size parts of nearly equal sizes", 1, expand_adaptive_average)
-ADAPTIVE_ROW(adaptive_avg_pool2d, "mean over output_size parts of nearly equal sizes", 2, expand_adaptive_average)
+ADAPTIVE_ROW(adaptive_max_pool1d, "max over output_size parts of nearly equal sizes", "; return_indices", 1,
+             expand_adaptive_max)
+ADAPTIVE_ROW(adaptive_max_pool2d, "max over output_size parts of nearly equal sizes", "; return_indices", 2,
+             expand_adaptive_max)
+ADAPTIVE_ROW(adaptive_avg_pool1d, "mean over output_size parts of nearly equal sizes", "", 1, expand_adaptive_average)
+ADAPTIVE_ROW(adaptive_avg_pool2d, "mean over output_size parts of nearly equal sizes", "", 2, expand_adaptive_average)
 
 /* ---- the public functions ------------------------------------------------------------------------ */
 
