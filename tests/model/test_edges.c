@@ -260,6 +260,53 @@ static void test_all_ignored(void **state) {
     }
 }
 
+/* Targets that no path fits, no labels at all, no times, labels and lengths out of range: PyTorch's infinity, and NaN.
+ */
+static void test_ctc_edges(void **state) {
+    (void)state;
+    enum { TIMES = 2, SAMPLES = 7, CLASSES = 3, LABELS = 2 };
+    static const int32_t targets[SAMPLES * LABELS] = { 1, 1, 1, 2, 0, 0, 1, 0, 0, 0, 3, 1, 1, 2 };
+    static const int32_t times[SAMPLES] = { 2, 2, 2, 0, 0, 2, 3 }, labels[SAMPLES] = { 2, 2, 0, 1, 0, 1, 1 };
+    float values[TIMES * SAMPLES * CLASSES], got[TIMES * SAMPLES * CLASSES], losses[SAMPLES];
+    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(TIMES, SAMPLES, CLASSES)), *gradient;
+    tuff_tensor *target = tuff_input(graph, "target", TUFF_I32, TUFF_SHAPE(SAMPLES, LABELS));
+    tuff_tensor *input_lengths = tuff_input(graph, "times", TUFF_I32, TUFF_SHAPE(SAMPLES));
+    tuff_tensor *target_lengths = tuff_input(graph, "labels", TUFF_I32, TUFF_SHAPE(SAMPLES));
+    tuff_tensor *loss =
+        tuff_ctc_loss(x, target, input_lengths, target_lengths, &(tuff_ctc_loss_desc){ .reduction = TUFF_REDUCE_NONE });
+    OK(tuff_gradients(tuff_sum(loss, NULL), &x, 1, &gradient));
+    tuff_tensor *outputs[] = { loss, gradient };
+    tuff_program *program = NULL;
+    OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2 }, &program));
+    for (int i = 0; i < TIMES * SAMPLES * CLASSES; i++) values[i] = -1.0986123f; /* log(1 / 3) */
+    OK(tuff_write(program, x, values, sizeof values));
+    OK(tuff_write(program, target, targets, sizeof targets));
+    OK(tuff_write(program, input_lengths, times, sizeof times));
+    OK(tuff_write(program, target_lengths, labels, sizeof labels));
+    OK(tuff_run(program));
+    OK(tuff_read(program, loss, losses, sizeof losses));
+    OK(tuff_read(program, gradient, got, sizeof got));
+    assert_true(isinf(losses[0]) && losses[0] > 0);                      /* 1, 1 needs a blank between */
+    assert_true(fabs((double)losses[1] - 2 * log(3)) < 1e-6);            /* 1, 2 */
+    assert_true(fabs((double)losses[2] - 2 * log(3)) < 1e-6);            /* two blanks */
+    assert_true(isinf(losses[3]) && losses[3] > 0);                      /* a label and no time */
+    assert_true(losses[4] == 0 && isnan(losses[5]) && isnan(losses[6])); /* nothing; class 3 of 3; 3 times of 2 */
+    for (int t = 0; t < TIMES; t++)
+        for (int c = 0; c < CLASSES; c++) {
+            const float *at = got + t * SAMPLES * CLASSES + c;
+            float hit = c == t + 1 ? 1 : 0, blank = c == 0 ? 1 : 0;
+            assert_true(isnan(at[0]) && isnan(at[5 * CLASSES]) && isnan(at[6 * CLASSES]));
+            assert_true(fabsf(at[CLASSES] - (1.0f / 3 - hit)) < 1e-6f);
+            assert_true(fabsf(at[2 * CLASSES] - (1.0f / 3 - blank)) < 1e-6f);
+            assert_true(at[3 * CLASSES] == 0 && at[4 * CLASSES] == 0);
+        }
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
 /* linear_cross_entropy holds no (rows, classes): with a bias's, a weight's and an input's gradient it takes a fraction
  * of the logits' bytes. */
 static void test_linear_cross_entropy_memory(void **state) {
@@ -369,15 +416,11 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assign),
-        cmocka_unit_test(test_running_statistics),
-        cmocka_unit_test(test_one_value),
-        cmocka_unit_test(test_indices_out_of_range),
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_all_ignored),
-        cmocka_unit_test(test_linear_cross_entropy_memory),
-        cmocka_unit_test(test_max_pool_nan),
-        cmocka_unit_test(test_other_batch),
+        cmocka_unit_test(test_assign),       cmocka_unit_test(test_running_statistics),
+        cmocka_unit_test(test_one_value),    cmocka_unit_test(test_indices_out_of_range),
+        cmocka_unit_test(test_targets),      cmocka_unit_test(test_all_ignored),
+        cmocka_unit_test(test_ctc_edges),    cmocka_unit_test(test_linear_cross_entropy_memory),
+        cmocka_unit_test(test_max_pool_nan), cmocka_unit_test(test_other_batch),
     };
     return cmocka_run_group_tests_name("edges", tests, open_device, close_device);
 }

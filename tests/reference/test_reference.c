@@ -47,6 +47,7 @@ static void test_central_differences(void **state) {
         if (!op || strstr(c->shapes, ":t") || !op->gradient) continue;
         open_case(c);
         recipe *r = &the_recipe;
+        if (op->kink && recipe_kink(r) == 0) continue; /* its gradient is not that of its result: ctc_loss */
         double loss_abs = r->steps[r->loss].value->abs[0];
         for (int leaf = 0; leaf < r->count; leaf++) {
             const ref *grad = r->steps[leaf].grad;

@@ -70,6 +70,20 @@ TUFF_API tuff_tensor *tuff_smooth_l1_loss(tuff_tensor *input, tuff_tensor *targe
                                           const tuff_loss_desc *desc);
 TUFF_API tuff_tensor *tuff_huber_loss(tuff_tensor *input, tuff_tensor *target, float delta, const tuff_loss_desc *desc);
 
+typedef struct tuff_ctc_loss_desc {
+    int32_t blank; /* the class that stands for no label */
+    tuff_loss_reduction reduction;
+    bool zero_infinity; /* a target that no path fits counts 0, and has no gradient, where it is infinite otherwise */
+} tuff_ctc_loss_desc;
+
+/* torch.nn.functional.ctc_loss: log_probs (T, N, C), what a log_softmax over the classes left; targets int32 (N, S), of
+ * which each sample's first target_lengths (N) count; input_lengths (N), how many of the T times count. The mean is
+ * over the samples' losses, each divided by its target's length (1 for none). The gradient is PyTorch's: the one that
+ * log_softmax expects, which is right for what stands before that. A label or a length out of range makes a sample's
+ * loss NaN. */
+TUFF_API tuff_tensor *tuff_ctc_loss(tuff_tensor *log_probs, tuff_tensor *targets, tuff_tensor *input_lengths,
+                                    tuff_tensor *target_lengths, const tuff_ctc_loss_desc *desc);
+
 /* The share of rows of logits (N, C) whose largest value stands at target (N): a float scalar without a
  * gradient. The first of equal values counts. */
 TUFF_API tuff_tensor *tuff_accuracy(tuff_tensor *logits, tuff_tensor *target);

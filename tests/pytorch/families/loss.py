@@ -23,6 +23,7 @@ OPERATORS = {
     "mse_loss": lambda t, a: F.mse_loss(t[0], t[1], **a),
     "l1_loss": lambda t, a: F.l1_loss(t[0], t[1], **a),
     "linear_cross_entropy": linear_cross_entropy,
+    "ctc_loss": lambda t, a: F.ctc_loss(*t, **a),
     "nll_loss": classes(F.nll_loss),
     "smooth_l1_loss": lambda t, a: F.smooth_l1_loss(t[0], t[1], **a),
     "huber_loss": lambda t, a: F.huber_loss(t[0], t[1], **a),

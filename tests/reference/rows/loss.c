@@ -2,6 +2,7 @@
 #include "tests/reference/rows.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 int64_t loss_reduction(const recipe_args *a) {
     return arg_is(a, "reduction", "sum")    ? REF_LOSS_SUM
@@ -202,6 +203,127 @@ GRADIENT(linear_cross_entropy_gradient) {
     ref_free(logits);
 }
 
+/* ---- connectionist temporal classification: log_probs (T, N, C), targets (N, S), lengths (N) each ---- */
+
+/* One sample: its states are blanks and, between them, its labels. */
+typedef struct ctc_sample {
+    const ref *x, *targets;
+    int64_t n, times, labels, states, blank;
+    double *alpha, *beta; /* (times, states) each */
+    double loss;
+} ctc_sample;
+
+static int64_t ctc_label(const ctc_sample *s, int64_t state) {
+    return state % 2 ? (int64_t)s->targets->v[s->n * s->targets->shape.sizes[1] + state / 2] : s->blank;
+}
+
+static int64_t ctc_at(const ctc_sample *s, int64_t t, int64_t c) {
+    return (t * s->x->shape.sizes[1] + s->n) * s->x->shape.sizes[2] + c;
+}
+
+static double ctc_sum(double a, double b) {
+    double m = fmax(a, b);
+    return m == -INFINITY ? m : m + log(exp(a - m) + exp(b - m));
+}
+
+/* Paths up to a time, or with step -1 from it on; the other end is where the sample starts or ends. */
+static void ctc_paths(const ctc_sample *s, double *paths, int step) {
+    int64_t first = step > 0 ? 0 : s->times - 1, edge = step > 0 ? 0 : s->states - 1;
+    for (int64_t i = 0; i < s->times * s->states; i++) paths[i] = -INFINITY;
+    for (int64_t t = first; t >= 0 && t < s->times; t += step)
+        for (int64_t k = 0; k < s->states; k++) {
+            const double *before = paths + (t - step) * s->states;
+            int64_t one = k - step, two = k - 2 * step, label = ctc_label(s, k);
+            double sum = t != first ? before[k] : k == edge || k == edge + step ? 0 : -INFINITY;
+            if (t != first && one >= 0 && one < s->states) sum = ctc_sum(sum, before[one]);
+            if (t != first && two >= 0 && two < s->states && ctc_label(s, two) != label)
+                sum = ctc_sum(sum, before[two]);
+            paths[t * s->states + k] = sum + s->x->v[ctc_at(s, t, label)];
+        }
+}
+
+static ctc_sample ctc_open(ref *const *in, const recipe_args *a, int64_t n) {
+    ctc_sample s = { .x = in[0],
+                     .targets = in[1],
+                     .n = n,
+                     .times = (int64_t)in[2]->v[n],
+                     .labels = (int64_t)in[3]->v[n],
+                     .blank = arg_int(a, "blank", 0) };
+    s.states = 2 * s.labels + 1;
+    s.alpha = calloc((size_t)(s.times * s.states + 1), sizeof *s.alpha);
+    s.beta = calloc((size_t)(s.times * s.states + 1), sizeof *s.beta);
+    ctc_paths(&s, s.alpha, 1);
+    ctc_paths(&s, s.beta, -1);
+    const double *last = s.alpha + (s.times - 1) * s.states;
+    if (s.times == 0)
+        s.loss = s.labels ? INFINITY : 0;
+    else
+        s.loss = -ctc_sum(last[s.states - 1], s.labels ? last[s.states - 2] : -INFINITY);
+    return s;
+}
+
+static void ctc_close(ctc_sample *s) {
+    free(s->alpha);
+    free(s->beta);
+}
+
+/* What a sample's loss counts. */
+static double ctc_share(const ctc_sample *s, const recipe_args *a) {
+    if (loss_reduction(a) != REF_LOSS_MEAN) return 1;
+    return 1 / (fmax(1, (double)s->labels) * (double)s->x->shape.sizes[1]);
+}
+
+/* The sum of the largest absolute logarithms, which the recursion's rounding errors are measured against. */
+static double ctc_size(const ctc_sample *s) {
+    double sum = 0;
+    for (int64_t i = 0; i < s->times * s->states; i++)
+        if (s->alpha[i] > -INFINITY) sum = fmax(sum, fabs(s->alpha[i]));
+    return sum;
+}
+
+FORWARD(ctc_loss_forward) {
+    ref *y = new_loss(a, &in[2]->shape);
+    for (int64_t n = 0; n < in[2]->count; n++) {
+        ctc_sample s = ctc_open(in, a, n);
+        if (s.loss < INFINITY || !arg_flag(a, "zero_infinity", false))
+            add_loss(y, n, s.loss, ctc_size(&s), ctc_share(&s, a));
+        ctc_close(&s);
+    }
+    y->terms += (double)in[0]->shape.sizes[0];
+    return y;
+}
+
+/* PyTorch's, which stands behind a log_softmax: (exp(x) - the share of the paths through a class) gy. Differences see
+ * the second part alone. */
+GRADIENT(ctc_loss_gradient) {
+    UNUSED;
+    for (int64_t n = 0; g[0] && n < in[2]->count; n++) {
+        ctc_sample s = ctc_open(in, a, n);
+        double arriving = gy->v[gy->count > 1 ? n : 0] * ctc_share(&s, a), size = 1 + ctc_size(&s);
+        for (int64_t t = 0; t < s.times && s.loss < INFINITY; t++) {
+            for (int64_t c = 0; c < in[0]->shape.sizes[2]; c++) {
+                double p = exp(in[0]->v[ctc_at(&s, t, c)]) * arriving;
+                g[0]->v[ctc_at(&s, t, c)] += p;
+                g[0]->abs[ctc_at(&s, t, c)] += fabs(p);
+            }
+            for (int64_t k = 0; k < s.states; k++) {
+                int64_t i = t * s.states + k, at = ctc_at(&s, t, ctc_label(&s, k));
+                double share = exp(s.alpha[i] + s.beta[i] - in[0]->v[at] + s.loss) * arriving;
+                g[0]->v[at] -= share;
+                g[0]->abs[at] += fabs(share) * size;
+            }
+        }
+        ctc_close(&s);
+    }
+    if (g[0]) g[0]->terms = fmax(g[0]->terms, (double)in[0]->shape.sizes[0]);
+}
+
+/* No difference quotient is its gradient. */
+KINK(ctc_loss_kink) {
+    (void)in, (void)a, (void)y;
+    return 0;
+}
+
 /* ---- numbers ---- */
 
 #define REGRESSION(name, POWER)                                                                                        \
@@ -248,6 +370,7 @@ FORWARD(accuracy_forward) {
 static const recipe_operator rows[] = {
     ROW(cross_entropy, "loss"),
     ROW(linear_cross_entropy, "loss"),
+    KINKED(ctc_loss, "loss", ctc_loss_kink),
     NUMERIC(nll_loss, "loss"),
     ROW(mse_loss, "loss"),
     KINKED(l1_loss, "loss", l1_loss_kink),
