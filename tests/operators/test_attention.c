@@ -310,7 +310,7 @@ static tuff_program *compile_layer(tuff_graph *graph, int64_t length, int64_t ca
 
 /* Rows `from` to `to` of both sequences through a program. */
 static void run_tokens(tuff_program *program, tuff_tensor *x, tuff_tensor *y, int from, int to,
-                       const float (*tokens)[TOKENS][WIDTH], float (*results)[TOKENS][WIDTH]) {
+                       float (*tokens)[TOKENS][WIDTH], float (*results)[TOKENS][WIDTH]) {
     static float in[2 * TOKENS * WIDTH], out[2 * TOKENS * WIDTH];
     size_t rows = (size_t)(to - from), part = rows * WIDTH;
     for (int n = 0; n < 2; n++) memcpy(in + (size_t)n * part, tokens[n][from], part * sizeof *in);
