@@ -54,7 +54,7 @@ void finish(uint n, uint j, float product) {
     vec4 gate = vec4(0);
 #if MODE == MODE_RNN
     float h = kept[first_kept + n * y_row + j];
-    precise float d = (flags & RELU) != 0u ? (h > 0.0 ? dh : 0.0) : dh * (1.0 - h * h);
+    precise float d = (flags & RELU) != 0u ? (h > 0.0 ? dh : 0.0) : dh * ((1.0 - h) * (1.0 + h));
     gradient[first_gradient + at] = d;
 #else
     for (uint g = 0u; g < KEPT; g++) gate[g] = kept[first_kept + (n * KEPT + g) * size + j];
@@ -62,7 +62,7 @@ void finish(uint n, uint j, float product) {
 #if MODE == MODE_GRU
     dh += carried_here;
     float r = gate.x, z = gate.y, candidate = gate.z;
-    precise float dn = dh * (1.0 - z) * (1.0 - candidate * candidate);
+    precise float dn = dh * (1.0 - z) * ((1.0 - candidate) * (1.0 + candidate));
     precise float dz = dh * (before - candidate) * (z * (1.0 - z));
     precise float dr = dn * gate.w * (r * (1.0 - r));
     precise float through = dn * r, past = dh * z;
@@ -78,9 +78,9 @@ void finish(uint n, uint j, float product) {
     float i = gate.x, f = gate.y, g = gate.z, o = gate.w;
     precise float c = f * before + i * g; // as in the forward pass
     float t = tuff_tanh(c);
-    precise float dc = carried_here + dh * o * (1.0 - t * t);
+    precise float dc = carried_here + dh * o * ((1.0 - t) * (1.0 + t));
     precise float di = dc * g * (i * (1.0 - i)), df = dc * before * (f * (1.0 - f));
-    precise float dg = dc * i * (1.0 - g * g), dou = dh * t * (o * (1.0 - o));
+    precise float dg = dc * i * ((1.0 - g) * (1.0 + g)), dou = dh * t * (o * (1.0 - o));
     precise float past = dc * f;
     gradient[first] = di;
     gradient[first + size] = df;
