@@ -42,10 +42,6 @@ tuff_tensor *as_vector(tuff_tensor *channels, const tuff_tensor *x) {
     return tuff_reshape(channels, TUFF_SHAPE(x->shape.sizes[1]));
 }
 
-tuff_tensor *deviation_again(tuff_tensor *x, tuff_tensor *mean) {
-    return tuff_add(x, tuff_neg(mean));
-}
-
 tuff_tensor *variance_about(tuff_tensor *x, tuff_tensor *mean, const tuff_reduce_desc *axes) {
     return tuff_mean(tuff_square(tuff_sub(x, mean)), axes);
 }
@@ -190,7 +186,8 @@ static tuff_result expand_backward(tuff_graph *graph, const node *node, tuff_ten
     tuff_tensor *mean = training ? mean_of(x) : as_channels(inputs[2], x);
     tuff_tensor *variance = training ? variance_of(x, mean) : as_channels(inputs[3], x);
     tuff_tensor *r = inverse_deviation(variance, node->attributes[EPSILON].f);
-    tuff_tensor *h = tuff_mul(deviation_again(x, mean), r);
+    /* written otherwise than in the forward pass, so that it is computed again from x and not kept from there */
+    tuff_tensor *h = tuff_mul(tuff_add(x, tuff_neg(mean)), r);
     tuff_reduce_desc axes = over_batch(x);
     tuff_tensor *gbias = tuff_sum(g, &axes), *gweight = tuff_sum(tuff_mul(g, h), &axes);
     tuff_tensor *factor = inputs[4] ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = g;
@@ -341,5 +338,7 @@ static const operator* const rows[] = {
     &operator_instance_norm_backward,
     &operator_instance_norm_running_var,
     &operator_normalize,
+    &operator_norm_rows,
+    &operator_norm_rows_backward,
 };
 const operator_family family_normalisation = { rows, sizeof rows / sizeof *rows };

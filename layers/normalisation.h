@@ -13,10 +13,6 @@ tuff_result check_channels(inference *inference, uint32_t x_index);
 tuff_tensor *as_channels(tuff_tensor *vector, const tuff_tensor *x);
 tuff_tensor *as_vector(tuff_tensor *channels, const tuff_tensor *x);
 
-/* x - mean, as the backward pass writes it: otherwise than the forward pass, so that it is computed again from x and
- * not kept from there. */
-tuff_tensor *deviation_again(tuff_tensor *x, tuff_tensor *mean);
-
 /* The mean of squared deviations from the mean: in a pass of its own, since the difference of two large means would
  * lose it. */
 tuff_tensor *variance_about(tuff_tensor *x, tuff_tensor *mean, const tuff_reduce_desc *axes);
@@ -32,6 +28,21 @@ void follow_statistic(tuff_graph *graph, const operator* op, tuff_tensor *x, tuf
 enum { MOMENTUM = 0 };
 extern const attribute running_attributes[1];
 extern const operator batch_norm_running_mean;
+
+/* What is normalised within each example, in norm_rows.c: the axes of x from `axis` on are rows, whose elements in runs
+ * of `spread` share a weight and a bias. These, of any shape that broadcasts to x, may be NULL. */
+typedef struct norm {
+    tuff_tensor *x, *weight, *bias;
+    uint32_t axis;
+    int64_t spread;
+    double epsilon;
+    bool centred; /* false: by the root mean square, about 0 */
+} norm;
+
+tuff_tensor *norm_forward(const norm *n);
+/* Gradients in the shapes of x, weight and bias, where there are such. */
+void norm_backward(const norm *n, tuff_tensor *g, tuff_tensor **gx, tuff_tensor **gweight, tuff_tensor **gbias);
+extern const operator operator_norm_rows, operator_norm_rows_backward;
 
 /* In row_norms.c: rows and the places of their attributes. */
 enum { LAYER_SHAPE = 0, LAYER_EPSILON }; /* rms_norm's, too */

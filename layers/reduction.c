@@ -153,7 +153,7 @@ static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outp
         .gradient = gradient_##row,                                                                                    \
         .lower = lower_##row,                                                                                          \
     };
-REDUCE_ROW(sum, "sum of x over axes")
+REDUCE_ROW(sum, "sum of x over axes, of any length off by at most 2^-18 of the sum of the absolute terms")
 REDUCE_ROW(mean, "mean of x over axes")
 REDUCE_ROW(amax, "largest x over axes; equal ones share the gradient")
 REDUCE_ROW(amin, "smallest x over axes; equal ones share the gradient")

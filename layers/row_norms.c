@@ -2,9 +2,7 @@
  *
  *   y = (x - mean) / sqrt(var + epsilon) * weight + bias
  *
- * over some axes of a view of x: all rows are composites of means and chains, in two passes and a third that writes y,
- * as batch_norm is. The mean is rounded to float32, which shifts all deviations by up to half a unit in its last place,
- * and nothing else depends on how large it is. */
+ * over some axes of a view of x, which the kernels of norm_rows.c see as rows. */
 #include "layers/normalisation.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
@@ -12,50 +10,6 @@
 #include <math.h>
 
 /* ---- the common part ----------------------------------------------------------------------------- */
-
-/* A row's inputs as they are normalised: x in some shape, axes that keep their size, weight and bias such that they
- * broadcast to x. */
-typedef struct norm {
-    tuff_tensor *x, *weight, *bias;
-    tuff_reduce_desc axes;
-    double epsilon;
-    bool centred; /* false: by the root mean square, about 0 */
-} norm;
-
-static tuff_tensor *mean_of(const norm *n) {
-    return n->centred ? tuff_mean(n->x, &n->axes) : NULL;
-}
-
-/* 1 / sqrt(var + epsilon) */
-static tuff_tensor *inverse_of(const norm *n, tuff_tensor *mean) {
-    tuff_tensor *variance = n->centred ? variance_about(n->x, mean, &n->axes) : tuff_mean(tuff_square(n->x), &n->axes);
-    return inverse_deviation(variance, n->epsilon);
-}
-
-static tuff_tensor *scale_and_shift(const norm *n, tuff_tensor *h) {
-    if (n->weight) h = tuff_mul(h, n->weight);
-    return n->bias ? tuff_add(h, n->bias) : h;
-}
-
-static tuff_tensor *forward(const norm *n) {
-    tuff_tensor *mean = mean_of(n), *r = inverse_of(n, mean);
-    return scale_and_shift(n, tuff_mul(n->centred ? tuff_sub(n->x, mean) : n->x, r));
-}
-
-/* With h = (x - mean) r, r = 1 / sqrt(var + epsilon), and gh = g weight:
- *   gx = r gh - r mean(gh) - (x - mean) r^2 mean(gh h), gweight = sum g h, gbias = sum g
- * without the mean's term where x is not centred. Products of what each row has one of are computed once for a row. */
-static void backward(const norm *n, tuff_tensor *g, tuff_tensor **gx, tuff_tensor **gweight, tuff_tensor **gbias) {
-    tuff_tensor *mean = mean_of(n), *r = inverse_of(n, mean);
-    tuff_tensor *d = n->centred ? deviation_again(n->x, mean) : n->x;
-    tuff_tensor *gh = n->weight ? tuff_mul(g, n->weight) : g;
-    tuff_tensor *along = tuff_mul(tuff_mean(tuff_mul(gh, tuff_mul(d, r)), &n->axes), tuff_square(r));
-    tuff_tensor *direct = tuff_mul(gh, r);
-    if (n->centred) direct = tuff_sub(direct, tuff_mul(tuff_mean(gh, &n->axes), r));
-    *gx = tuff_sub(direct, tuff_mul(d, along));
-    if (n->weight) *gweight = sum_to(tuff_mul(g, tuff_mul(d, r)), n->weight);
-    if (n->bias) *gbias = sum_to(g, n->bias);
-}
 
 /* Running statistics in place of x's own: constants. */
 static tuff_tensor *given_inverse(tuff_tensor *running_var, const norm *n) {
@@ -139,16 +93,15 @@ static tuff_result infer_like_inputs(inference *inference) {
 }
 
 static norm last_axes(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias, bool centred) {
-    norm n = { x, weight, bias, { .keepdim = true }, node->attributes[LAYER_EPSILON].f, centred };
-    for (int32_t i = 0; i < (int32_t)node->attributes[LAYER_SHAPE].i; i++) n.axes.axes[n.axes.axis_count++] = -1 - i;
-    return n;
+    uint32_t axis = x->shape.rank - (uint32_t)node->attributes[LAYER_SHAPE].i;
+    return (norm){ x, weight, bias, axis, 1, node->attributes[LAYER_EPSILON].f, centred };
 }
 
 static tuff_result expand_layer_norm(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                      tuff_tensor **outputs) {
     (void)training;
     const norm n = last_axes(node, inputs[0], inputs[1], inputs[2], true);
-    outputs[0] = forward(&n);
+    outputs[0] = norm_forward(&n);
     return graph->result;
 }
 
@@ -156,7 +109,7 @@ static tuff_result expand_rms_norm(tuff_graph *graph, const node *node, tuff_ten
                                    tuff_tensor **outputs) {
     (void)training;
     const norm n = last_axes(node, inputs[0], inputs[1], NULL, false);
-    outputs[0] = forward(&n);
+    outputs[0] = norm_forward(&n);
     return graph->result;
 }
 
@@ -164,7 +117,7 @@ static tuff_result expand_last_backward(tuff_graph *graph, const node *node, tuf
                                         tuff_tensor **outputs) {
     const norm n = last_axes(node, inputs[1], inputs[2], centred ? inputs[3] : NULL, centred);
     tuff_tensor *gradients[3] = { NULL };
-    backward(&n, inputs[0], &gradients[0], &gradients[1], &gradients[2]);
+    norm_backward(&n, inputs[0], &gradients[0], &gradients[1], &gradients[2]);
     return finish_backward(graph, gradients, (tuff_tensor *const[]){ n.x, n.weight, n.bias }, outputs);
 }
 
@@ -273,15 +226,15 @@ static tuff_result infer_group_norm(inference *inference) {
 
 /* x as (N, groups, C / groups, ...), the vectors as (groups, C / groups, 1 ...). */
 static norm in_groups(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias) {
-    norm n = { .axes = { .keepdim = true }, .epsilon = node->attributes[GROUP_EPSILON].f, .centred = true };
+    norm n = { .axis = 2, .spread = 1, .epsilon = node->attributes[GROUP_EPSILON].f, .centred = true };
     int64_t groups = node->attributes[GROUP_COUNT].i, each = x->shape.sizes[1] / groups;
     tuff_shape shape = { .rank = x->shape.rank + 1, .sizes = { x->shape.sizes[0], groups, each } };
     tuff_shape vector = { .rank = x->shape.rank, .sizes = { groups, each } };
     for (uint32_t i = 2; i < x->shape.rank; i++) {
         shape.sizes[i + 1] = x->shape.sizes[i];
         vector.sizes[i] = 1;
+        n.spread *= x->shape.sizes[i];
     }
-    for (uint32_t i = 2; i < shape.rank; i++) n.axes.axes[n.axes.axis_count++] = (int32_t)i;
     n.x = tuff_reshape(x, shape);
     if (weight) n.weight = tuff_reshape(weight, vector);
     if (bias) n.bias = tuff_reshape(bias, vector);
@@ -292,7 +245,7 @@ static tuff_result expand_group_norm(tuff_graph *graph, const node *node, tuff_t
                                      tuff_tensor **outputs) {
     (void)training;
     const norm n = in_groups(node, inputs[0], inputs[1], inputs[2]);
-    outputs[0] = reshape_like(forward(&n), inputs[0]);
+    outputs[0] = reshape_like(norm_forward(&n), inputs[0]);
     return graph->result;
 }
 
@@ -301,7 +254,7 @@ static tuff_result expand_group_norm_backward(tuff_graph *graph, const node *nod
     (void)training;
     const norm n = in_groups(node, inputs[1], inputs[2], inputs[3]);
     tuff_tensor *gradients[3] = { NULL };
-    backward(&n, reshape_like(inputs[0], n.x), &gradients[0], &gradients[1], &gradients[2]);
+    norm_backward(&n, reshape_like(inputs[0], n.x), &gradients[0], &gradients[1], &gradients[2]);
     return finish_backward(graph, gradients, inputs + 1, outputs);
 }
 
@@ -370,14 +323,13 @@ static bool uses_running(const node *node, bool training) {
 }
 
 static norm by_channel(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias) {
-    norm n = { .x = x,
-               .weight = weight ? as_channels(weight, x) : NULL,
-               .bias = bias ? as_channels(bias, x) : NULL,
-               .axes = { .keepdim = true },
-               .epsilon = node->attributes[INSTANCE_EPSILON].f,
-               .centred = true };
-    for (uint32_t i = 2; i < x->shape.rank; i++) n.axes.axes[n.axes.axis_count++] = (int32_t)i;
-    return n;
+    return (norm){ .x = x,
+                   .weight = weight ? as_channels(weight, x) : NULL,
+                   .bias = bias ? as_channels(bias, x) : NULL,
+                   .axis = 2,
+                   .spread = instance_count(x),
+                   .epsilon = node->attributes[INSTANCE_EPSILON].f,
+                   .centred = true };
 }
 
 static tuff_result expand_instance_norm(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
@@ -385,9 +337,11 @@ static tuff_result expand_instance_norm(tuff_graph *graph, const node *node, tuf
     const norm n = by_channel(node, inputs[0], inputs[3], inputs[4]);
     if (uses_running(node, training)) {
         tuff_tensor *d = tuff_sub(n.x, as_channels(inputs[1], n.x));
-        outputs[0] = scale_and_shift(&n, tuff_mul(d, given_inverse(inputs[2], &n)));
+        tuff_tensor *y = tuff_mul(d, given_inverse(inputs[2], &n));
+        if (n.weight) y = tuff_mul(y, n.weight);
+        outputs[0] = n.bias ? tuff_add(y, n.bias) : y;
     } else {
-        outputs[0] = forward(&n);
+        outputs[0] = norm_forward(&n);
     }
     return graph->result;
 }
@@ -402,7 +356,7 @@ static tuff_result expand_instance_norm_backward(tuff_graph *graph, const node *
         if (n.weight) gradients[1] = sum_to(tuff_mul(g, tuff_mul(d, r)), n.weight);
         if (n.bias) gradients[2] = sum_to(g, n.bias);
     } else {
-        backward(&n, g, &gradients[0], &gradients[1], &gradients[2]);
+        norm_backward(&n, g, &gradients[0], &gradients[1], &gradients[2]);
     }
     return finish_backward(graph, gradients, (tuff_tensor *const[]){ n.x, inputs[4], inputs[5] }, outputs);
 }
@@ -460,10 +414,10 @@ static tuff_result expand_running_var(tuff_graph *graph, const node *node, tuff_
     outputs[0] = inputs[1];
     if (!training) return TUFF_OK;
     tuff_tensor *x = inputs[0];
-    norm n = { .x = x, .axes = { .keepdim = true }, .centred = true };
-    for (uint32_t i = 2; i < x->shape.rank; i++) n.axes.axes[n.axes.axis_count++] = (int32_t)i;
+    tuff_reduce_desc axes = { .keepdim = true };
+    for (uint32_t i = 2; i < x->shape.rank; i++) axes.axes[axes.axis_count++] = (int32_t)i;
     double count = (double)instance_count(x);
-    tuff_tensor *variance = variance_about(x, mean_of(&n), &n.axes);
+    tuff_tensor *variance = variance_about(x, tuff_mean(x, &axes), &axes);
     tuff_tensor *batch = tuff_mean(variance, &(tuff_reduce_desc){ .axes = { 0 }, .axis_count = 1 });
     tuff_tensor *unbiased = tuff_scale(as_vector(batch, x), (float)(count / (count - 1)), 0);
     outputs[0] = blend(inputs[1], unbiased, (float)node->attributes[MOMENTUM].f);

@@ -1,0 +1,211 @@
+/* The kernels that normalise rows, as operators of their own: layer, root mean square, group and instance normalisation
+ * are views around them. Forward reads x from memory once if a row fits the caches, backward x and the gradient. */
+#include "layers/flat.h"
+#include "layers/normalisation.h"
+#include "layers/pointwise.h"
+#include "layers/reduction.h"
+
+enum { AXIS = 0, SPREAD, EPSILON, CENTRED };
+static const attribute norm_rows_attributes[] = {
+    [AXIS] = { .name = "axis", .type = ATTRIBUTE_INT },                   /* rows are the axes from here on */
+    [SPREAD] = { .name = "spread", .type = ATTRIBUTE_INT, .value.i = 1 }, /* elements that share a weight */
+    [EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
+    [CENTRED] = { .name = "centred", .type = ATTRIBUTE_BOOL, .value.i = true },
+};
+
+/* One value for each row, in a shape that broadcasts to x. */
+static tuff_shape of_rows(const node *node, const tuff_shape *x) {
+    tuff_shape shape = *x;
+    for (uint32_t i = (uint32_t)node->attributes[AXIS].i; i < shape.rank; i++) shape.sizes[i] = 1;
+    return shape;
+}
+
+/* ---- kernels ------------------------------------------------------------------------------------- */
+
+typedef struct cover {
+    int64_t rows, n;
+    uint32_t lanes, local;
+} cover;
+
+static cover choose_cover(const lowering *lowering, const node *node, const tuff_shape *x) {
+    const tuff_shape each = of_rows(node, x);
+    cover c = { .rows = tuff_shape_count(&each), .lanes = 1, .local = 64 };
+    const char *force = device_force(lowering_device(lowering), "reduce");
+    c.n = tuff_shape_count(x) / c.rows;
+    /* shared memory and barriers are dear where the CPU runs them: there only to spread few rows */
+    bool group = !device_get_limits(lowering_device(lowering))->cpu || (c.rows < 64 && c.n >= 4096);
+    if (force) group = strcmp(force, "group") == 0;
+    if (group) c.lanes = c.local = c.n >= 2048 ? 256 : 64;
+    return c;
+}
+
+static view rows_view(const view *whole, int64_t rows, int64_t n) {
+    view flat = *whole;
+    flat.shape = TUFF_SHAPE(rows, n);
+    flat.strides[0] = n;
+    flat.strides[1] = 1;
+    return flat;
+}
+
+/* Rows from `begin` on that a call takes. */
+static int64_t part_of(const lowering *lowering, const cover *c, const view *x, int64_t begin) {
+    int64_t step = smaller(steps_that_fit(lowering, x), INT32_MAX / c->n < 1 ? 1 : INT32_MAX / c->n);
+    return smaller(step, c->rows - begin);
+}
+
+/* Rows until the weights start again. */
+static int64_t period_of(const node *node, const cover *c, const tuff_tensor *weight) {
+    int64_t weights = weight ? tuff_shape_count(&weight->shape) : 1;
+    int64_t each = c->n / node->attributes[SPREAD].i;
+    return weights > each ? weights / each : 1;
+}
+
+static void set_groups(kernel_call *call, const cover *c, int64_t rows) {
+    flat_groups(call, (uint64_t)rows, c->local / c->lanes);
+}
+
+static tuff_result lower_forward(lowering *lowering, const node *node) {
+    const tuff_tensor *weight = node->inputs[1], *bias = node->inputs[2], *given = weight ? weight : bias;
+    const cover c = choose_cover(lowering, node, &node->inputs[0]->shape);
+    view x = rows_view(lowering_view(lowering, node->inputs[0]), c.rows, c.n);
+    view y = rows_view(lowering_view(lowering, node->outputs[0]), c.rows, c.n);
+    view shift = rows_view(lowering_view(lowering, node->outputs[1]), c.rows, 1);
+    view inverse = rows_view(lowering_view(lowering, node->outputs[2]), c.rows, 1);
+    float epsilon = (float)node->attributes[EPSILON].f;
+    int64_t period = period_of(node, &c, given);
+    for (int64_t row = 0, part; row < c.rows; row += part) {
+        part = part_of(lowering, &c, &x, row);
+        view parts[] = { view_part(&x, row, part), view_part(&y, row, part), view_part(&shift, row, part),
+                         view_part(&inverse, row, part) };
+        kernel_call call = {
+            .kernel = KERNEL_NORM_ROWS,
+            .constants = { c.local, c.lanes, node->attributes[CENTRED].i != 0, weight != NULL, bias != NULL },
+            .constant_count = 5,
+            .operand_count = 6,
+            .params = { (uint32_t)part, (uint32_t)c.n, (uint32_t)(row % period), (uint32_t)node->attributes[SPREAD].i,
+                        given ? (uint32_t)tuff_shape_count(&given->shape) : 1 },
+            .param_count = 12
+        };
+        memcpy(&call.params[5], &epsilon, sizeof epsilon);
+        call.operands[0] = lowering_operand(lowering, &parts[0], ACCESS_READ, &call.params[6]);
+        call.operands[1] =
+            weight ? lowering_operand(lowering, lowering_view(lowering, weight), ACCESS_READ, &call.params[7])
+                   : call.operands[0];
+        call.operands[2] = bias
+                               ? lowering_operand(lowering, lowering_view(lowering, bias), ACCESS_READ, &call.params[8])
+                               : call.operands[0];
+        for (uint32_t i = 1; i < 4; i++)
+            call.operands[2 + i] = lowering_operand(lowering, &parts[i], ACCESS_WRITE, &call.params[8 + i]);
+        set_groups(&call, &c, part);
+        TRY(lowering_call(lowering, &call));
+    }
+    return TUFF_OK;
+}
+
+/* grad_output, input, shift, inverse, weight? */
+static tuff_result lower_backward(lowering *lowering, const node *node) {
+    const tuff_tensor *weight = node->inputs[4];
+    const cover c = choose_cover(lowering, node, &node->inputs[1]->shape);
+    view wholes[5]; /* what is read, then what is written */
+    for (uint32_t i = 0; i < 5; i++)
+        wholes[i] = rows_view(lowering_view(lowering, i < 4 ? node->inputs[i] : node->outputs[0]), c.rows,
+                              i == 2 || i == 3 ? 1 : c.n);
+    int64_t period = period_of(node, &c, weight);
+    for (int64_t row = 0, part; row < c.rows; row += part) {
+        part = part_of(lowering, &c, &wholes[1], row);
+        kernel_call call = { .kernel = KERNEL_NORM_ROWS_BACKWARD,
+                             .constants = { c.local, c.lanes, node->attributes[CENTRED].i != 0, weight != NULL },
+                             .constant_count = 4,
+                             .operand_count = 6,
+                             .params = { (uint32_t)part, (uint32_t)c.n, (uint32_t)(row % period),
+                                         (uint32_t)node->attributes[SPREAD].i,
+                                         weight ? (uint32_t)tuff_shape_count(&weight->shape) : 1 },
+                             .param_count = 11 };
+        for (uint32_t i = 0; i < 5; i++) {
+            view of = view_part(&wholes[i], row, part);
+            uint32_t binding = i < 4 ? i : 5;
+            call.operands[binding] =
+                lowering_operand(lowering, &of, i < 4 ? ACCESS_READ : ACCESS_WRITE, &call.params[5 + binding]);
+        }
+        call.operands[4] =
+            weight ? lowering_operand(lowering, lowering_view(lowering, weight), ACCESS_READ, &call.params[9])
+                   : call.operands[0];
+        set_groups(&call, &c, part);
+        TRY(lowering_call(lowering, &call));
+    }
+    return TUFF_OK;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------- */
+
+static tuff_result infer_forward(inference *inference) {
+    const node *node = inference->node;
+    inference->output_count = 3;
+    inference->shapes[0] = node->inputs[0]->shape;
+    inference->shapes[1] = inference->shapes[2] = of_rows(node, &node->inputs[0]->shape);
+    return TUFF_OK;
+}
+
+static tuff_result infer_backward(inference *inference) {
+    inference->shapes[0] = inference->node->inputs[1]->shape;
+    return TUFF_OK;
+}
+
+const operator operator_norm_rows = {
+    .name = "norm_rows",
+    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH, /* those that are made of it have gradients of their own */
+    .formula = "y = (x - mean) r weight + bias over the axes from `axis` on; mean - first x; r = 1 / sqrt(var + eps)",
+    .inputs = { "input", "weight?", "bias?" },
+    .outputs = { "output", "shift", "inverse" },
+    .attributes = norm_rows_attributes,
+    .attribute_count = 4,
+    .infer = infer_forward,
+    .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_forward,
+};
+
+const operator operator_norm_rows_backward = {
+    .name = "norm_rows_backward",
+    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH,
+    .formula = "the gradient of norm_rows with respect to input",
+    .inputs = { "grad_output", "input", "shift", "inverse", "weight?" },
+    .attributes = norm_rows_attributes,
+    .attribute_count = 4,
+    .infer = infer_backward,
+    .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
+    .output_layout = LAYOUT_ROW_MAJOR,
+    .lower = lower_backward,
+};
+
+/* ---- what they are used by ----------------------------------------------------------------------- */
+
+static void attributes_of(const norm *n, attribute_value attributes[4]) {
+    attributes[AXIS] = (attribute_value){ .i = n->axis };
+    attributes[SPREAD] = (attribute_value){ .i = n->spread };
+    attributes[EPSILON] = (attribute_value){ .f = n->epsilon };
+    attributes[CENTRED] = (attribute_value){ .i = n->centred };
+}
+
+tuff_tensor *norm_forward(const norm *n) {
+    attribute_value attributes[4];
+    attributes_of(n, attributes);
+    tuff_tensor *inputs[] = { n->x, n->weight, n->bias };
+    return n->x ? graph_apply(n->x->graph, &operator_norm_rows, inputs, 3, attributes, NULL) : NULL;
+}
+
+void norm_backward(const norm *n, tuff_tensor *g, tuff_tensor **gx, tuff_tensor **gweight, tuff_tensor **gbias) {
+    tuff_tensor *y = norm_forward(n); /* the forward pass's own node */
+    if (!y || !g) return;
+    tuff_tensor *x = n->x, *shift = y->producer->outputs[1], *inverse = y->producer->outputs[2];
+    attribute_value attributes[4];
+    attributes_of(n, attributes);
+    tuff_tensor *inputs[] = { g, x, shift, inverse, n->weight };
+    *gx = graph_apply(x->graph, &operator_norm_rows_backward, inputs, 5, attributes, NULL);
+    if (n->bias) *gbias = sum_to(g, n->bias);
+    if (!n->weight) return;
+    tuff_reduce_desc axes = { .keepdim = true };
+    for (uint32_t i = n->axis; i < x->shape.rank; i++) axes.axes[axes.axis_count++] = (int32_t)i;
+    tuff_tensor *d = n->centred ? tuff_sub(tuff_sub(x, first_along(x, &axes)), shift) : x;
+    *gweight = sum_to(tuff_mul(g, tuff_mul(d, inverse)), n->weight);
+}
