@@ -20,6 +20,7 @@ enum {
     OP_ENTRY_POINT = 15,
     OP_TYPE_BOOL = 20,
     OP_TYPE_INT = 21,
+    OP_TYPE_FLOAT = 22,
     OP_CONSTANT_TRUE = 41,
     OP_CONSTANT_FALSE = 42,
     OP_CONSTANT = 43,
@@ -61,7 +62,7 @@ typedef enum id_state {
     FUNCTION_REACHED = 4,
     KNOWN = 8, /* its value is known */
     GONE = 16, /* its definition is left out */
-    INT_TYPE = 32,
+    WORD_TYPE = 32,
     BOOL_TYPE = 64,
 } id_state;
 
@@ -193,7 +194,7 @@ static void learn(module *m, uint32_t id, uint32_t value) {
 /* Learns the result of an operation whose operands are known; only scalar integers and booleans. */
 static void try_evaluate(module *m, uint32_t op, uint32_t type, uint32_t id, const uint32_t *operands, uint32_t count) {
     uint32_t v[3], result;
-    if (!(m->state[type] & (INT_TYPE | BOOL_TYPE)) || m->state[id] & KNOWN) return;
+    if (!(m->state[type] & (WORD_TYPE | BOOL_TYPE)) || m->state[id] & KNOWN) return;
     if (op == OP_COMPOSITE_EXTRACT && count == 2 && m->place[operands[0]]) {
         uint32_t part = m->words[m->place[operands[0]] + 3 + operands[1]];
         if (m->state[part] & KNOWN) learn(m, id, m->value[part]);
@@ -218,15 +219,16 @@ static void read_constants(module *m, const uint32_t *constants, uint32_t consta
             break;
         case OP_TYPE_BOOL: m->state[w[1]] |= BOOL_TYPE; break;
         case OP_TYPE_INT:
-            if (w[2] == 32) m->state[w[1]] |= INT_TYPE;
+        case OP_TYPE_FLOAT:
+            if (w[2] == 32) m->state[w[1]] |= WORD_TYPE;
             break;
         case OP_CONSTANT_TRUE: learn(m, w[2], 1); break;
         case OP_CONSTANT_FALSE: learn(m, w[2], 0); break;
         case OP_CONSTANT_NULL:
-            if (m->state[w[1]] & (INT_TYPE | BOOL_TYPE)) learn(m, w[2], 0);
+            if (m->state[w[1]] & (WORD_TYPE | BOOL_TYPE)) learn(m, w[2], 0);
             break;
         case OP_CONSTANT:
-            if (m->state[w[1]] & INT_TYPE) learn(m, w[2], w[3]);
+            if (m->state[w[1]] & WORD_TYPE) learn(m, w[2], w[3]);
             break;
         case OP_SPEC_TRUE:
         case OP_SPEC_FALSE:
@@ -314,7 +316,7 @@ static bool learn_phi(module *m, const uint32_t *w, uint32_t block) {
             only = w[i];
             ways++;
         }
-    if (ways != 1 || !(m->state[only] & KNOWN) || !(m->state[w[1]] & (INT_TYPE | BOOL_TYPE)) || m->state[w[2]] & KNOWN)
+    if (ways != 1 || !(m->state[only] & KNOWN) || !(m->state[w[1]] & (WORD_TYPE | BOOL_TYPE)) || m->state[w[2]] & KNOWN)
         return false;
     learn(m, w[2], m->value[only]);
     return true;
