@@ -95,7 +95,9 @@ static tuff_result read_doubles(tuff_program *program, const tuff_tensor *tensor
     } *words = malloc((size_t)count * sizeof *words);
     tuff_result result = tuff_read(program, tensor, words, (size_t)count * sizeof *words);
     for (int64_t i = 0; i < count; i++)
-        values[i] = tuff_tensor_type(tensor) == TUFF_I32 ? (double)words[i].i : (double)words[i].f;
+        values[i] = tuff_tensor_type(tensor) != TUFF_I32 ? (double)words[i].f
+                    : words[i].i == INT32_MIN            ? NAN /* what integers have in its place */
+                                                         : (double)words[i].i;
     free(words);
     return result;
 }

@@ -343,6 +343,21 @@ KINK(l1_loss_kink) {
     return nearest;
 }
 
+/* Where a square goes over into a line the second derivative jumps, which differences see. */
+static double distance_from(ref *const *in, double border) {
+    double nearest = INFINITY;
+    for (int64_t i = 0; i < in[0]->count; i++) nearest = fmin(nearest, fabs(fabs(in[0]->v[i] - in[1]->v[i]) - border));
+    return nearest;
+}
+KINK(smooth_l1_kink) {
+    (void)y;
+    return distance_from(in, arg_number(a, "beta", 1));
+}
+KINK(huber_kink) {
+    (void)y;
+    return distance_from(in, arg_number(a, "delta", 1));
+}
+
 /* A loss of input and target alone, element by element. */
 #define ELEMENTWISE(name, expression)                                                                                  \
     FORWARD(name##_forward) {                                                                                          \
@@ -374,8 +389,8 @@ static const recipe_operator rows[] = {
     NUMERIC(nll_loss, "loss"),
     ROW(mse_loss, "loss"),
     KINKED(l1_loss, "loss", l1_loss_kink),
-    NUMERIC(smooth_l1_loss, "loss"),
-    NUMERIC(huber_loss, "loss"),
+    { "smooth_l1_loss", "loss", smooth_l1_loss_forward, NULL, smooth_l1_kink, false },
+    { "huber_loss", "loss", huber_loss_forward, NULL, huber_kink, false },
     DETACHED(accuracy, "loss"),
 };
 const recipe_family ROWS_LOSS = { rows, sizeof rows / sizeof *rows };
