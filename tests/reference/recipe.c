@@ -228,6 +228,8 @@ static void differences(const recipe_step *s, ref *const *in, ref *const *g) {
                 double term = s->grad->v[j] * (above->v[j] - below->v[j]) / (2 * h);
                 g[k]->v[i] += term;
                 g[k]->abs[i] += fabs(term);
+                /* the quotient's own rounding */
+                g[k]->abs[i] += fabs(s->grad->v[j] * above->v[j]) / h * (DBL_EPSILON / FLT_EPSILON);
                 terms += term != 0;
             }
             most = fmax(most, terms);
