@@ -22,7 +22,7 @@ static tuff_result gradient_leaky_relu(const node *node, tuff_tensor *const *gra
     (void)needs;
     float slope = (float)node->attributes[0].f;
     tuff_tensor *positive = greater_than(slope > 0 ? node->outputs[0] : node->inputs[0], 0);
-    grad_inputs[0] = select_of(positive, grad_outputs[0], tuff_scale(grad_outputs[0], slope, 0));
+    grad_inputs[0] = tuff_where(positive, grad_outputs[0], tuff_scale(grad_outputs[0], slope, 0));
     return TUFF_OK;
 }
 
@@ -191,7 +191,7 @@ static tuff_result gradient_softplus(const node *node, tuff_tensor *const *grad_
     (void)needs;
     grad_inputs[0] = tuff_mul(g, tuff_sigmoid(z));
     if (threshold < 17) /* beyond, the sigmoid is 1 */
-        grad_inputs[0] = select_of(greater_than(z, threshold), g, grad_inputs[0]);
+        grad_inputs[0] = tuff_where(greater_than(z, threshold), g, grad_inputs[0]);
     return TUFF_OK;
 }
 static const operator operator_softplus = { .name = "softplus",

@@ -89,7 +89,7 @@ uint32_t groups_for(kernel_call *call, uint64_t count) {
 
 /* Shared with the shader. A call has one or two outputs; a chain with more is run in several calls. */
 enum { BUFFERS = CHAIN_MAX_BUFFERS, INDEX = BUFFERS, TENSORS = BUFFERS + 1, OUTPUTS_AT_ONCE = 2 };
-enum { RECORD_BINDING = BUFFERS, STEP_BINDING = BUFFERS + 1 };
+enum { RECORD_BINDING = BUFFERS, STEP_BINDING = BUFFERS + 1, BYTES_BIT = 16, APART_BIT = 22 };
 
 /* Outputs first, then inputs, as the kernel binds them. */
 typedef struct pointwise_call {
@@ -99,6 +99,7 @@ typedef struct pointwise_call {
     view views[BUFFERS];
     uint32_t buffers;
     bool indexed;
+    bool alone; /* the first output is all that its storage holds */
     loops loops;
     uint64_t begin[TENSORS]; /* of this part, in elements */
 } pointwise_call;
@@ -129,7 +130,22 @@ static bool fits_wide(const pointwise_call *p, const uint32_t *first, const uint
     return true;
 }
 
-static enum kernel_id choose_kernel(const chain *chain, bool wide) {
+/* Bytes are stored four to a word by whoever computes the four, unless others share the word. */
+static bool packs(const pointwise_call *p) {
+    return p->views[0].type == TUFF_U8;
+}
+
+static bool shares_words(const pointwise_call *p, const uint32_t *first, const uint32_t *modes) {
+    const char *force = device_force(lowering_device(p->lowering), "bytes");
+    uint64_t count = loops_count(&p->loops), end = p->begin[0] + count;
+    bool last = p->alone && end == (uint64_t)view_count(&p->views[0]);
+    return modes[0] != MODE_LINEAR || first[0] % 4 != 0 || (count % 4 != 0 && !last)
+           || (force && !strcmp(force, "apart"));
+}
+
+static enum kernel_id choose_kernel(const pointwise_call *p, bool wide) {
+    const chain *chain = p->chain;
+    if (packs(p) && !wide) return KERNEL_POINTWISE_PACKED;
     if (chain->output_count > 1) return wide ? KERNEL_POINTWISE_TWO_WIDE : KERNEL_POINTWISE_TWO;
     return wide ? KERNEL_POINTWISE_WIDE : KERNEL_POINTWISE;
 }
@@ -175,12 +191,17 @@ static tuff_result emit_part(const pointwise_call *p) {
     /* four at a time also where the range holds fewer: memory and states are padded to 16 bytes */
     for (uint32_t t = 0; wide && t < p->buffers; t++)
         call.operands[t].size = (call.operands[t].size + 15) & ~UINT64_C(15);
-    uint32_t mode_word = 0, result_word = 0;
+    bool packed = packs(p) && !wide, apart = packed && shares_words(p, first, modes);
+    if (apart) call.operands[0].access = ACCESS_READ | ACCESS_WRITE;
+    uint32_t mode_word = (uint32_t)apart << APART_BIT, result_word = 0;
     for (uint32_t t = 0; t < TENSORS; t++) mode_word |= modes[t] << 2 * t;
+    for (uint32_t t = 0; t < p->buffers; t++) mode_word |= (uint32_t)(p->views[t].type == TUFF_U8) << (BYTES_BIT + t);
     for (uint32_t i = 0; i < chain->output_count; i++) result_word |= (uint32_t)chain->outputs[i] << 8 * i;
 
-    call.kernel = choose_kernel(chain, wide);
-    uint32_t *c = call.constants, items = items_for(limits, count / (wide ? 4 : 1));
+    call.kernel = choose_kernel(p, wide);
+    call.takes_bytes = true;
+    const uint32_t width = wide || packed ? 4 : 1;
+    uint32_t *c = call.constants, items = items_for(limits, count / width);
     c[0] = GROUP;
     c[1] = chain->input_count;
     c[2] = mode_word;
@@ -189,7 +210,7 @@ static tuff_result emit_part(const pointwise_call *p) {
     for (uint32_t i = 0; i < chain->step_count; i++) c[5 + i] = chain_word(chain->steps[i]);
     call.constant_count = 5 + chain->step_count;
 
-    uint64_t each = (uint64_t)GROUP * items * (wide ? 4 : 1);
+    uint64_t each = (uint64_t)GROUP * items * width;
     call.params[0] = (uint32_t)count;
     call.params[1] = groups_for(&call, (count + each - 1) / each);
     call.params[4] = items;
@@ -216,15 +237,18 @@ static tuff_result emit_part(const pointwise_call *p) {
 /* The outputs begin .. begin + count - 1 of a chain, and the inputs that those need. */
 static tuff_result emit_outputs(lowering *l, const chain *whole, uint32_t begin, uint32_t count,
                                 const tuff_shape *shape, const view *const *inputs, const view *const *outputs,
-                                const char *label) {
+                                bool alone, const char *label) {
     chain chain = *whole;
     uint8_t input_map[MAX_INPUTS];
     chain.output_count = count;
     memmove(chain.outputs, whole->outputs + begin, count);
     chain_prune(&chain, input_map);
-    pointwise_call p = {
-        .lowering = l, .chain = &chain, .label = label, .indexed = chain_uses_index(&chain), .buffers = count
-    };
+    pointwise_call p = { .lowering = l,
+                         .chain = &chain,
+                         .label = label,
+                         .alone = alone,
+                         .indexed = chain_uses_index(&chain),
+                         .buffers = count };
     if (count + chain.input_count > BUFFERS)
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a chain with %u inputs: a bug in fusion", label,
                          chain.input_count);
@@ -245,20 +269,28 @@ static tuff_result emit_outputs(lowering *l, const chain *whole, uint32_t begin,
     return emit_part(&p);
 }
 
-tuff_result lower_chain_over(lowering *l, const chain *chain, const tuff_shape *shape, const view *const *inputs,
-                             const view *const *outputs, const char *label) {
-    for (uint32_t i = 0; i < chain->output_count; i += OUTPUTS_AT_ONCE) {
-        uint32_t left = chain->output_count - i;
-        TRY(emit_outputs(l, chain, i, left < OUTPUTS_AT_ONCE ? left : OUTPUTS_AT_ONCE, shape, inputs, outputs, label));
+static tuff_result emit_chain(lowering *l, const chain *chain, const tuff_shape *shape, const view *const *inputs,
+                              const view *const *outputs, bool alone, const char *label) {
+    for (uint32_t i = 0, count; i < chain->output_count; i += count) {
+        count = 1;
+        while (count < OUTPUTS_AT_ONCE && i + count < chain->output_count && outputs[i]->type != TUFF_U8
+               && outputs[i + count]->type != TUFF_U8)
+            count++;
+        TRY(emit_outputs(l, chain, i, count, shape, inputs, outputs, alone, label));
     }
     return TUFF_OK;
+}
+
+tuff_result lower_chain_over(lowering *l, const chain *chain, const tuff_shape *shape, const view *const *inputs,
+                             const view *const *outputs, const char *label) {
+    return emit_chain(l, chain, shape, inputs, outputs, false, label);
 }
 
 tuff_result lower_chain(lowering *l, const node *node) {
     const view *inputs[MAX_INPUTS] = { NULL }, *outputs[MAX_OUTPUTS] = { NULL };
     for (uint32_t i = 0; i < node->chain->input_count; i++) inputs[i] = lowering_view(l, node->inputs[i]);
     for (uint32_t i = 0; i < node->output_count; i++) outputs[i] = lowering_view(l, node->outputs[i]);
-    return lower_chain_over(l, node->chain, &node->outputs[0]->shape, inputs, outputs, node->label);
+    return emit_chain(l, node->chain, &node->outputs[0]->shape, inputs, outputs, true, node->label);
 }
 
 tuff_result lower_copy(lowering *l, const view *from, const view *to, const char *label) {

@@ -14,17 +14,15 @@ tuff_tensor *apply_binary(const operator* op, tuff_tensor *a, tuff_tensor *b, co
     return a || b ? graph_apply(a ? a->graph : b->graph, op, inputs, 2, attributes, NULL) : NULL;
 }
 
-static tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tensor *b, tuff_tensor *c) {
-    tuff_tensor *inputs[3] = { a, b, c };
-    return a && b && c ? graph_apply(a->graph, op, inputs, 3, NULL, NULL) : NULL;
-}
-
 tuff_result infer_like_first(inference *inference) {
     inference->shapes[0] = inference->node->inputs[0]->shape;
     return TUFF_OK;
 }
 
-/* ---- comparisons and choices --------------------------------------------------------------------- */
+tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tensor *b, tuff_tensor *c) {
+    tuff_tensor *inputs[3] = { a, b, c };
+    return a && b && c ? graph_apply(a->graph, op, inputs, 3, NULL, NULL) : NULL;
+}
 
 static const operator operator_sign = { .name = "sign",
                                         .formula = "x > 0 ? 1 : x < 0 ? -1 : 0",
@@ -40,109 +38,15 @@ static const operator operator_floor = { .name = "floor",
                                          .chain_op = CHAIN_FLOOR,
                                          .flags = OPERATOR_DETACH };
 
-static const attribute value_attribute[] = { { .name = "value", .type = ATTRIBUTE_FLOAT } };
-
-static const operator operator_greater_than = { .name = "greater_than",
-                                                .formula = "x > value ? 1 : 0",
-                                                .inputs = { "input" },
-                                                .attributes = value_attribute,
-                                                .attribute_count = 1,
-                                                .chain_op = CHAIN_GT,
-                                                .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
-
-static const operator operator_equal_to = { .name = "equal_to",
-                                            .formula = "a == b ? 1 : 0",
-                                            .inputs = { "input", "other" },
-                                            .chain_op = CHAIN_EQ,
-                                            .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
-
-static const operator operator_is_zero = { .name = "is_zero",
-                                           .formula = "x == value ? 1 : 0",
-                                           .inputs = { "input" },
-                                           .attributes = value_attribute,
-                                           .attribute_count = 1,
-                                           .chain_op = CHAIN_EQ,
-                                           .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
-
-static tuff_result gradient_keep_if(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                    tuff_tensor **grad_inputs) {
-    if (needs & 2) grad_inputs[1] = sum_to(keep_if(node->inputs[0], grad_outputs[0]), node->inputs[1]);
-    return TUFF_OK;
-}
-
-static const operator operator_keep_if = { .name = "keep_if",
-                                           .flags = OPERATOR_INTERNAL,
-                                           .formula = "condition != 0 ? x : value",
-                                           .inputs = { "condition", "input" },
-                                           .attributes = value_attribute,
-                                           .attribute_count = 1,
-                                           .chain_op = CHAIN_SELECT,
-                                           .gradient = gradient_keep_if };
-
-static tuff_result gradient_select(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
-                                   tuff_tensor **grad_inputs) {
-    tuff_tensor *g = grad_outputs[0], *condition = node->inputs[0];
-    if (needs & 2) grad_inputs[1] = sum_to(keep_if(condition, g), node->inputs[1]);
-    if (needs & 4) grad_inputs[2] = sum_to(keep_unless(condition, g), node->inputs[2]);
-    return TUFF_OK;
-}
-
-static const operator operator_select = { .name = "choose",
-                                          .flags = OPERATOR_INTERNAL,
-                                          .formula = "condition != 0 ? a : b",
-                                          .inputs = { "condition", "input", "other" },
-                                          .chain_op = CHAIN_SELECT,
-                                          .gradient = gradient_select };
-
-static const attribute within_attributes[] = {
-    { .name = "low", .type = ATTRIBUTE_FLOAT },
-    { .name = "high", .type = ATTRIBUTE_FLOAT },
-};
-
-static const operator operator_within = { .name = "within",
-                                          .formula = "low <= x and x <= high ? 1 : 0",
-                                          .inputs = { "input" },
-                                          .attributes = within_attributes,
-                                          .attribute_count = 2,
-                                          .chain_op = CHAIN_WITHIN,
-                                          .flags = OPERATOR_DETACH | OPERATOR_INTERNAL };
-
-tuff_tensor *within(tuff_tensor *x, float low, float high) {
-    return apply_unary(&operator_within, x, (attribute_value[]){ { .f = low }, { .f = high } });
-}
-
-tuff_tensor *tuff_sign(tuff_tensor *x) {
-    return apply_unary(&operator_sign, x, NULL);
-}
-
-tuff_tensor *greater_than(tuff_tensor *x, float value) {
-    return apply_unary(&operator_greater_than, x, &(attribute_value){ .f = value });
-}
-
-tuff_tensor *equal_to(tuff_tensor *a, tuff_tensor *b) {
-    return apply_binary(&operator_equal_to, a, b, NULL);
-}
-tuff_tensor *keep_if(tuff_tensor *condition, tuff_tensor *x) {
-    return apply_binary(&operator_keep_if, condition, x, NULL);
-}
-
-tuff_tensor *keep_unless(tuff_tensor *condition, tuff_tensor *x) {
-    return keep_if(apply_unary(&operator_is_zero, condition, NULL), x);
-}
-
-tuff_tensor *select_of(tuff_tensor *condition, tuff_tensor *a, tuff_tensor *b) {
-    return apply_ternary(&operator_select, condition, a, b);
-}
-
 /* ---- arithmetic ---------------------------------------------------------------------------------- */
 
 GRADIENT_2(add, g, g)
 GRADIENT_2(sub, g, tuff_neg(g))
 GRADIENT_2(mul, tuff_mul(g, b), tuff_mul(g, a))
 GRADIENT_2(div, tuff_div(g, b), tuff_neg(tuff_div(tuff_mul(g, y), b)))
-ROW_2(add, CHAIN_ADD, "a + b")
-ROW_2(sub, CHAIN_SUB, "a - b")
-ROW_2(mul, CHAIN_MUL, "a * b")
+NUMBERS_2(add, CHAIN_ADD, CHAIN_INT_ADD, "a + b")
+NUMBERS_2(sub, CHAIN_SUB, CHAIN_INT_SUB, "a - b")
+NUMBERS_2(mul, CHAIN_MUL, CHAIN_INT_MUL, "a * b")
 ROW_2(div, CHAIN_DIV, "a / b")
 
 enum { SCALE_FACTOR = 0, SCALE_OFFSET };
@@ -167,8 +71,8 @@ GRADIENT(exp, tuff_mul(g, y))
 GRADIENT(log, tuff_div(g, x))
 GRADIENT(sqrt, tuff_div(tuff_scale(g, 0.5f, 0), y))
 GRADIENT(rsqrt, tuff_mul(g, tuff_scale(tuff_mul(y, tuff_square(y)), -0.5f, 0)))
-ROW_1(neg, CHAIN_NEG, "-x")
-ROW_1(abs, CHAIN_ABS, "|x|")
+NUMBERS_1(neg, CHAIN_NEG, CHAIN_INT_NEG, "-x")
+NUMBERS_1(abs, CHAIN_ABS, CHAIN_INT_ABS, "|x|")
 ROW_1(square, CHAIN_SQUARE, "x * x")
 ROW_1(exp, CHAIN_EXP, "e^x")
 ROW_1(log, CHAIN_LOG, "ln x")
@@ -211,8 +115,10 @@ static tuff_tensor *share_of(tuff_tensor *a, tuff_tensor *b, tuff_tensor *g) {
 
 GRADIENT_2(maximum, share_of(a, b, g), share_of(b, a, g))
 GRADIENT_2(minimum, share_of(b, a, g), share_of(a, b, g))
-ROW_2(maximum, CHAIN_MAX, "max(a, b); NaN where either is one; a tie shares the gradient half and half")
-ROW_2(minimum, CHAIN_MIN, "min(a, b); NaN where either is one; a tie shares the gradient half and half")
+NUMBERS_2(maximum, CHAIN_MAX, CHAIN_INT_MAX,
+          "max(a, b); NaN where either is one; a tie shares the gradient half and half")
+NUMBERS_2(minimum, CHAIN_MIN, CHAIN_INT_MIN,
+          "min(a, b); NaN where either is one; a tie shares the gradient half and half")
 
 enum { CLAMP_MIN = 0, CLAMP_MAX };
 static const attribute clamp_attributes[] = {
@@ -237,8 +143,8 @@ static tuff_tensor *pow_slope(tuff_tensor *x, tuff_tensor *exponent) {
     return keep_if(exponent, tuff_mul(exponent, tuff_pow(x, tuff_scale(exponent, 1, -1))));
 }
 static tuff_tensor *pow_growth(tuff_tensor *x, tuff_tensor *exponent, tuff_tensor *y) {
-    tuff_tensor *counts = select_of(x, x, greater_than(tuff_neg(exponent), 0));
-    return keep_if(counts, tuff_mul(y, tuff_log(x)));
+    tuff_tensor *nothing = keep_if(within(exponent, 0, INFINITY), tuff_logical_not(x)); /* 0 ln 0 */
+    return keep_unless(nothing, tuff_mul(y, tuff_log(x)));
 }
 GRADIENT_2(pow, tuff_mul(g, pow_slope(a, b)), tuff_mul(g, pow_growth(a, b, y)))
 static const operator operator_pow = { .name = "pow",
@@ -376,6 +282,10 @@ tuff_tensor *tuff_sqrt(tuff_tensor *x) {
 tuff_tensor *tuff_rsqrt(tuff_tensor *x) {
     return apply_unary(&operator_rsqrt, x, NULL);
 }
+tuff_tensor *tuff_sign(tuff_tensor *x) {
+    return apply_unary(&operator_sign, x, NULL);
+}
+
 tuff_tensor *tuff_floor(tuff_tensor *x) {
     return apply_unary(&operator_floor, x, NULL);
 }
@@ -425,12 +335,11 @@ tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
 }
 
 static const operator* const rows[] = {
-    &operator_add,          &operator_sub,        &operator_mul,        &operator_div,          &operator_scale,
-    &operator_neg,          &operator_abs,        &operator_square,     &operator_exp,          &operator_log,
-    &operator_sqrt,         &operator_rsqrt,      &operator_dropout,    &operator_dropout_mask, &operator_erf,
-    &operator_sign,         &operator_floor,      &operator_expm1,      &operator_log1p,        &operator_reciprocal,
-    &operator_sin,          &operator_cos,        &operator_maximum,    &operator_minimum,      &operator_clamp,
-    &operator_pow,          &operator_pow_scalar, &operator_pow_number, &operator_share,        &operator_within,
-    &operator_greater_than, &operator_equal_to,   &operator_is_zero,    &operator_keep_if,      &operator_select,
+    &operator_add,  &operator_sub,        &operator_mul,        &operator_div,          &operator_scale,
+    &operator_neg,  &operator_abs,        &operator_square,     &operator_exp,          &operator_log,
+    &operator_sqrt, &operator_rsqrt,      &operator_dropout,    &operator_dropout_mask, &operator_erf,
+    &operator_sign, &operator_floor,      &operator_expm1,      &operator_log1p,        &operator_reciprocal,
+    &operator_sin,  &operator_cos,        &operator_maximum,    &operator_minimum,      &operator_clamp,
+    &operator_pow,  &operator_pow_scalar, &operator_pow_number, &operator_share,
 };
 const operator_family family_pointwise = { rows, sizeof rows / sizeof *rows };

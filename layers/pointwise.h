@@ -9,13 +9,12 @@
 /* Apply a row to one, two or three inputs. NULL where an input is NULL after an error. */
 tuff_tensor *apply_unary(const operator* op, tuff_tensor *x, const attribute_value *attributes);
 tuff_tensor *apply_binary(const operator* op, tuff_tensor *a, tuff_tensor *b, const attribute_value *attributes);
+tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tensor *b, tuff_tensor *c);
 
-tuff_tensor *greater_than(tuff_tensor *x, float value);                         /* 1 or 0; no gradient */
-tuff_tensor *within(tuff_tensor *x, float low, float high);                     /* low <= x <= high, as that */
-tuff_tensor *equal_to(tuff_tensor *a, tuff_tensor *b);                          /* 1 or 0; no gradient */
-tuff_tensor *keep_if(tuff_tensor *condition, tuff_tensor *x);                   /* condition != 0 ? x : 0 */
-tuff_tensor *keep_unless(tuff_tensor *condition, tuff_tensor *x);               /* condition != 0 ? 0 : x */
-tuff_tensor *select_of(tuff_tensor *condition, tuff_tensor *a, tuff_tensor *b); /* condition != 0 ? a : b */
+tuff_tensor *greater_than(tuff_tensor *x, float value);           /* 1 or 0; no gradient */
+tuff_tensor *within(tuff_tensor *x, float low, float high);       /* low <= x <= high, as that */
+tuff_tensor *keep_if(tuff_tensor *condition, tuff_tensor *x);     /* condition != 0 ? x : 0 */
+tuff_tensor *keep_unless(tuff_tensor *condition, tuff_tensor *x); /* condition != 0 ? 0 : x */
 
 /* In reduction.c and shape.c: sums x to the shape of `like`, which broadcasts to x's; and the other way. */
 tuff_tensor *sum_to(tuff_tensor *x, tuff_tensor *like);

@@ -48,6 +48,26 @@
                                              .pytorch = "torch." #row,                                                 \
                                              .chain_op = op,                                                           \
                                              .gradient = gradient_##row };
+/* Rows of float32 and of int32 numbers. */
+#define NUMBERS_1(row, op, int_op, text)                                                                               \
+    static const operator operator_##row = { .name = #row,                                                             \
+                                             .formula = text,                                                          \
+                                             .inputs = { "input" },                                                    \
+                                             .types = { TYPE_F32 | TYPE_I32 },                                         \
+                                             .pytorch = "torch." #row,                                                 \
+                                             .chain_op = op,                                                           \
+                                             .chain_op_i32 = int_op,                                                   \
+                                             .gradient = gradient_##row };
+#define NUMBERS_2(row, op, int_op, text)                                                                               \
+    static const operator operator_##row = { .name = #row,                                                             \
+                                             .formula = text,                                                          \
+                                             .inputs = { "input", "other" },                                           \
+                                             .types = { TYPE_F32 | TYPE_I32, TYPE_F32 | TYPE_I32 },                    \
+                                             .pytorch = "torch." #row,                                                 \
+                                             .limits = "both of one type",                                             \
+                                             .chain_op = op,                                                           \
+                                             .chain_op_i32 = int_op,                                                   \
+                                             .gradient = gradient_##row };
 /* One of torch.nn.functional's. */
 #define ACTIVATION(row, op, text)                                                                                      \
     static const operator operator_##row = { .name = #row,                                                             \

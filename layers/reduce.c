@@ -216,6 +216,8 @@ static tuff_result run_pass(const reduction *r) {
     TRY(lowering_record(r->lowering, words, word_count, &call.operands[RECORD_BINDING], &record));
 
     call.kernel = choose_kernel(&p);
+    call.takes_bytes = true;
+    for (uint32_t i = 0; i < inputs; i++) p.levels |= (uint32_t)(r->views[i + 1].type == TUFF_U8) << (8 + i);
     const uint32_t constants[] = { p.local,
                                    inputs,
                                    (uint32_t)r->kind,

@@ -166,8 +166,8 @@ static tuff_tensor *reduce_again(const operator* op, const node *node, tuff_tens
 /* Equal extremes share what arrives. */
 static tuff_result gradient_extreme(const node *node, tuff_tensor *const *grad_outputs, tuff_tensor **grad_inputs) {
     tuff_tensor *x = node->inputs[0], *y = node->outputs[0];
-    tuff_tensor *there = equal_to(x, expand_reduced(node, y, false));
-    tuff_tensor *share = tuff_div(grad_outputs[0], reduce_again(&operator_sum, node, there));
+    tuff_tensor *there = tuff_eq(x, expand_reduced(node, y, false));
+    tuff_tensor *share = tuff_div(grad_outputs[0], reduce_again(&operator_sum, node, tuff_to(there, TUFF_F32)));
     grad_inputs[0] = keep_if(there, expand_reduced(node, share, false));
     return TUFF_OK;
 }
@@ -192,13 +192,13 @@ static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outp
     tuff_tensor *g = grad_outputs[0], *x = node->inputs[0];
     if (!g) return TUFF_OK;
     tuff_tensor *one = tuff_constant(g->graph, 1, (tuff_shape){ 0 });
-    tuff_tensor *zero = equal_to(x, tuff_constant(g->graph, 0, (tuff_shape){ 0 }));
-    tuff_tensor *safe = select_of(zero, one, x);
-    tuff_tensor *zeros = reduce_again(&operator_sum, node, zero);
+    tuff_tensor *zero = tuff_eq(x, tuff_constant(g->graph, 0, (tuff_shape){ 0 }));
+    tuff_tensor *safe = tuff_where(zero, one, x);
+    tuff_tensor *zeros = reduce_again(&operator_sum, node, tuff_to(zero, TUFF_F32));
     tuff_tensor *product = tuff_mul(g, reduce_again(node->op, node, safe));
-    tuff_tensor *without = keep_unless(zeros, product), *with_one = keep_if(equal_to(zeros, one), product);
+    tuff_tensor *without = keep_unless(zeros, product), *with_one = keep_if(tuff_eq(zeros, one), product);
     grad_inputs[0] =
-        select_of(zero, expand_reduced(node, with_one, false), tuff_div(expand_reduced(node, without, false), safe));
+        tuff_where(zero, expand_reduced(node, with_one, false), tuff_div(expand_reduced(node, without, false), safe));
     return TUFF_OK;
 }
 

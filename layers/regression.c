@@ -149,8 +149,8 @@ static tuff_result expand_smooth_l1(tuff_graph *graph, const node *node, tuff_te
     const float beta = (float)node->attributes[BEND].f;
     tuff_tensor *d = tuff_sub(inputs[0], inputs[1]), *terms = tuff_abs(d);
     if (beta > 0)
-        terms = select_of(greater_than(terms, beta), tuff_scale(terms, 1, -beta / 2),
-                          tuff_scale(tuff_square(d), 0.5f / beta, 0));
+        terms = tuff_where(greater_than(terms, beta), tuff_scale(terms, 1, -beta / 2),
+                           tuff_scale(tuff_square(d), 0.5f / beta, 0));
     outputs[0] = reduce_loss(terms, node->attributes[REDUCTION].i);
     return graph->result;
 }
@@ -161,7 +161,7 @@ static tuff_result expand_huber(tuff_graph *graph, const node *node, tuff_tensor
     const float delta = (float)node->attributes[BEND].f;
     tuff_tensor *d = tuff_sub(inputs[0], inputs[1]), *size = tuff_abs(d);
     tuff_tensor *far = tuff_scale(tuff_scale(size, 1, -delta / 2), delta, 0);
-    tuff_tensor *terms = select_of(greater_than(size, delta), far, tuff_scale(tuff_square(d), 0.5f, 0));
+    tuff_tensor *terms = tuff_where(greater_than(size, delta), far, tuff_scale(tuff_square(d), 0.5f, 0));
     outputs[0] = reduce_loss(terms, node->attributes[REDUCTION].i);
     return graph->result;
 }

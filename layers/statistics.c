@@ -178,8 +178,8 @@ static tuff_result gradient_norm(const node *node, tuff_tensor *const *grad_outp
     } else if (p == 0) {
         grad_inputs[0] = tuff_mul(tuff_scale(tuff_sign(x), 0, 0), expand_reduced(node, g, false));
     } else if (isinf(p)) {
-        tuff_tensor *there = equal_to(tuff_abs(x), expand_reduced(node, y, false));
-        tuff_tensor *share = tuff_div(g, tuff_sum(there, &desc));
+        tuff_tensor *there = tuff_eq(tuff_abs(x), expand_reduced(node, y, false));
+        tuff_tensor *share = tuff_div(g, tuff_sum(tuff_to(there, TUFF_F32), &desc));
         grad_inputs[0] = keep_if(there, tuff_mul(tuff_sign(x), expand_reduced(node, share, false)));
     } else {
         tuff_tensor *ratio = tuff_div(tuff_abs(x), expand_reduced(node, y, false));

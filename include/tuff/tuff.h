@@ -89,6 +89,7 @@ typedef void (*tuff_log_fn)(void *user, tuff_log_level level, const char *messag
 typedef enum tuff_type {
     TUFF_F32 = 0,
     TUFF_I32,
+    TUFF_U8, /* bytes; truth values are 0 and 1 */
 } tuff_type;
 
 /* Bytes of one element. Any thread. */

@@ -51,7 +51,14 @@ uint32_t chain_operand_count(uint32_t op) {
     case CHAIN_GE:
     case CHAIN_EQ:
     case CHAIN_INT_EQ:
-    case CHAIN_POW: return 2;
+    case CHAIN_POW:
+    case CHAIN_INT_GT:
+    case CHAIN_INT_GE:
+    case CHAIN_INT_ADD:
+    case CHAIN_INT_SUB:
+    case CHAIN_INT_MUL:
+    case CHAIN_INT_MAX:
+    case CHAIN_INT_MIN: return 2;
     case CHAIN_FMA:
     case CHAIN_SELECT:
     case CHAIN_DROPOUT:
@@ -60,7 +67,8 @@ uint32_t chain_operand_count(uint32_t op) {
     case CHAIN_SHARE:
     case CHAIN_SOFTPLUS:
     case CHAIN_ELU:
-    case CHAIN_ELU_GRAD: return 3;
+    case CHAIN_ELU_GRAD:
+    case CHAIN_FILL: return 3;
     default: return 1;
     }
 }
@@ -88,8 +96,10 @@ bool chain_of_node(const node *node, chain *chain) {
     const operator* op = node->op;
     memset(chain, 0, sizeof *chain);
     if (op->chain_op == CHAIN_NONE || node->output_count != 1) return false;
+    bool of_ints = op->chain_op_i32 && node->input_count && node->inputs[0]->type == TUFF_I32;
+    const uint32_t code = of_ints ? op->chain_op_i32 : op->chain_op;
     uint8_t operands[3] = { 0 };
-    uint32_t count = 0, wanted = chain_operand_count(op->chain_op);
+    uint32_t count = 0, wanted = chain_operand_count(code);
     if (op->chain_op == CHAIN_DROPOUT) operands[count++] = CHAIN_INDEX;
     for (uint32_t i = 0; i < node->input_count; i++) {
         if (op->shape_only >> i & 1) continue;
@@ -102,11 +112,12 @@ bool chain_of_node(const node *node, chain *chain) {
         const float value = (float)node->attributes[i].f;
         uint32_t bits;
         memcpy(&bits, &value, sizeof bits);
+        if (node->outputs[0]->type == TUFF_I32) bits = (uint32_t)(int32_t)node->attributes[i].f;
         operands[count++] = chain_constant(chain, bits);
     }
     if (op->chain_op == CHAIN_DROPOUT) operands[count++] = chain_constant(chain, node->name_hash);
     if (count != wanted) return false;
-    chain->steps[0] = (chain_step){ .op = (uint8_t)op->chain_op, .a = operands[0], .b = operands[1], .c = operands[2] };
+    chain->steps[0] = (chain_step){ .op = (uint8_t)code, .a = operands[0], .b = operands[1], .c = operands[2] };
     chain->step_count = chain->output_count = 1;
     chain->outputs[0] = CHAIN_STEP;
     return true;

@@ -185,7 +185,12 @@ static bool is_cheap(const chain *chain, uint32_t most) {
         case CHAIN_SQUARE:
         case CHAIN_RELU:
         case CHAIN_GT:
-        case CHAIN_SELECT: break;
+        case CHAIN_GE:
+        case CHAIN_EQ:
+        case CHAIN_INT_EQ:
+        case CHAIN_WITHIN:
+        case CHAIN_SELECT:
+        case CHAIN_FILL: break;
         default: return false;
         }
     return true;

@@ -108,9 +108,23 @@ const char *node_text(const node *node, char text[160]) {
     return text;
 }
 
-/* Outputs of a pointwise row without an infer of its own. */
-static tuff_result infer_pointwise(inference *inference) {
+tuff_result check_one_type(inference *inference) {
     const node *node = inference->node;
+    for (uint32_t i = 1; i < node->input_count; i++) {
+        const tuff_tensor *a = node->inputs[0], *b = node->inputs[i];
+        char text[160];
+        if (a->type != b->type)
+            return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                              "%s: '%s' is %s and '%s' is %s; convert one by tuff_to", node_text(node, text), a->name,
+                              type_text(a->type), b->name, type_text(b->type));
+    }
+    return TUFF_OK;
+}
+
+tuff_result infer_pointwise(inference *inference) {
+    const node *node = inference->node;
+    if (node->op->chain_op_i32) TRY(check_one_type(inference));
+    if (node->op->chain_op_i32 && node->inputs[0]->type == TUFF_I32) inference->types[0] = TUFF_I32;
     tuff_shape shape = { 0 };
     for (uint32_t i = 0; i < node->input_count; i++) {
         tuff_tensor *input = node->inputs[i];
@@ -308,7 +322,7 @@ tuff_tensor *tuff_input(tuff_graph *graph, const char *name, tuff_type type, tuf
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_input: an input needs a name");
         return NULL;
     }
-    if (type != TUFF_F32 && type != TUFF_I32) {
+    if ((unsigned)type >= TUFF_TYPES) {
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_input '%s': %d is not a tuff_type", name, (int)type);
         return NULL;
     }

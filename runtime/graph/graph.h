@@ -108,7 +108,7 @@ tuff_tensor *graph_add_tensor(tuff_graph *graph, tensor_kind kind, tuff_type typ
 node *graph_add_node(tuff_graph *graph, const operator* op, const char *label);
 tuff_result graph_add_assignment(tuff_graph *graph, tuff_tensor *state, tuff_tensor *value);
 
-enum { TUFF_TYPES = TUFF_I32 + 1 };
+enum { TUFF_TYPES = TUFF_U8 + 1 };
 const char *type_text(tuff_type type); /* "float32" */
 
 /* "[64, 1, 28, 28]" into text; returns text. */

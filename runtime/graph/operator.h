@@ -81,7 +81,7 @@ enum {
 };
 
 /* Types that an input may have, as bits; 0: float32. */
-enum { TYPE_F32 = 1u << TUFF_F32, TYPE_I32 = 1u << TUFF_I32, TYPE_ANY = 0xff };
+enum { TYPE_F32 = 1u << TUFF_F32, TYPE_I32 = 1u << TUFF_I32, TYPE_U8 = 1u << TUFF_U8, TYPE_ANY = 0xff };
 
 struct operator{
     const char *name;    /* "conv2d" */
@@ -97,7 +97,8 @@ struct operator{
     uint32_t flags;
     uint32_t shape_only; /* bit i: of input i only the shape matters; it is never read */
 
-    uint32_t chain_op; /* pointwise: a CHAIN_ code; 0 otherwise */
+    uint32_t chain_op;     /* pointwise: a CHAIN_ code; 0 otherwise */
+    uint32_t chain_op_i32; /* the step where the inputs, of one type, are int32; 0: the same step */
 
     /* Of the inputs of an operator that takes many: input i's name, for files; NULL: "NAME.i". */
     void (*input_name)(uint32_t i, const attribute_value *attributes, char text[64]);
@@ -142,6 +143,12 @@ bool operator_input_optional(const operator* op, uint32_t i);
 bool operator_takes_many(const operator* op);
 
 /* Attribute access by name is for messages; rows use their own enumerators as indices. */
+/* The infer of pointwise rows, for those that go on from there: shapes broadcast. Where there is a step for int32, the
+ * inputs must be of one type, which the output has, too. */
+tuff_result infer_pointwise(inference *inference);
+/* An error unless all inputs are of one type. */
+tuff_result check_one_type(inference *inference);
+
 static inline tuff_graph *node_graph(const node *node) {
     return node->outputs[0]->graph;
 }

@@ -5,12 +5,11 @@
 #include <stdio.h>
 
 size_t tuff_type_size(tuff_type type) {
-    (void)type; /* float32 and int32 */
-    return 4;
+    return type == TUFF_U8 ? 1 : 4;
 }
 
 const char *type_text(tuff_type type) {
-    static const char *const names[TUFF_TYPES] = { [TUFF_F32] = "float32", [TUFF_I32] = "int32" };
+    static const char *const names[TUFF_TYPES] = { [TUFF_F32] = "float32", [TUFF_I32] = "int32", [TUFF_U8] = "uint8" };
     return names[type];
 }
 

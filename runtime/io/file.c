@@ -38,7 +38,7 @@ const char *io_shape_text(const tuff_shape *shape, char text[IO_SHAPE_TEXT]) {
 }
 
 const char *io_type_text(tuff_type type) {
-    return type == TUFF_F32 ? "F32" : type == TUFF_I32 ? "I32" : "unknown";
+    return type == TUFF_F32 ? "F32" : type == TUFF_I32 ? "I32" : type == TUFF_U8 ? "U8" : "unknown";
 }
 
 tuff_result io_file_open(const char *path, FILE **file, uint64_t *size) {

@@ -18,7 +18,7 @@
 static const uint64_t header_limit = 100000000;
 static const char *const metadata_key = "__metadata__";
 
-typedef enum dtype { DTYPE_F32, DTYPE_I32, DTYPE_F64, DTYPE_I64 } dtype;
+typedef enum dtype { DTYPE_F32, DTYPE_I32, DTYPE_F64, DTYPE_I64, DTYPE_U8 } dtype;
 
 typedef struct entry {
     tuff_file_tensor tensor;
@@ -48,10 +48,8 @@ static tuff_result parse_dtype(const char *path, const char *name, const json_t 
         dtype dtype;
         tuff_type type;
     } types[] = {
-        { "F32", DTYPE_F32, TUFF_F32 },
-        { "I32", DTYPE_I32, TUFF_I32 },
-        { "F64", DTYPE_F64, TUFF_F32 },
-        { "I64", DTYPE_I64, TUFF_I32 },
+        { "F32", DTYPE_F32, TUFF_F32 }, { "I32", DTYPE_I32, TUFF_I32 }, { "F64", DTYPE_F64, TUFF_F32 },
+        { "I64", DTYPE_I64, TUFF_I32 }, { "U8", DTYPE_U8, TUFF_U8 },    { "BOOL", DTYPE_U8, TUFF_U8 },
     };
     if (!json_is_string(value)) return fail_tensor(path, name, "has no dtype (a string)");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
@@ -61,9 +59,10 @@ static tuff_result parse_dtype(const char *path, const char *name, const json_t 
             return TUFF_OK;
         }
     }
-    return io_fail(TUFF_ERROR_FILE,
-                   "%s: tensor \"%.200s\" has type %.20s; F32, F64, I32 and I64 are understood: save it as F32", path,
-                   name, json_string_value(value));
+    return io_fail(
+        TUFF_ERROR_FILE,
+        "%s: tensor \"%.200s\" has type %.20s; F32, F64, I32, I64, U8 and BOOL are understood: save it as F32", path,
+        name, json_string_value(value));
 }
 
 static tuff_result parse_shape(const char *path, const char *name, const json_t *value, entry *e) {
@@ -102,7 +101,7 @@ static tuff_result parse_offsets(const char *path, const char *name, const json_
     }
     e->begin = (uint64_t)b;
     e->end = (uint64_t)n;
-    uint64_t bytes = e->dtype == DTYPE_F64 || e->dtype == DTYPE_I64 ? 8 : 4;
+    uint64_t bytes = e->dtype == DTYPE_F64 || e->dtype == DTYPE_I64 ? 8 : tuff_type_size(e->tensor.type);
     for (uint32_t axis = 0; axis < e->tensor.shape.rank; axis++) {
         if (__builtin_mul_overflow(bytes, (uint64_t)e->tensor.shape.sizes[axis], &bytes)) bytes = UINT64_MAX;
     }
@@ -286,8 +285,13 @@ static tuff_result read_tensors(FILE *stream, const char *path, uint64_t data_si
     for (uint32_t i = 0; i < file->count; i++) {
         entry *e = &file->entries[i];
         e->tensor.size = (size_t)(e->end - e->begin);
-        /* The tensors lie without gaps and are multiples of 4 bytes: what starts at begin is aligned to 4. */
         e->tensor.data = file->data + e->begin;
+        if (e->begin % 4 != 0 && e->tensor.type != TUFF_U8 && (e->dtype == DTYPE_F32 || e->dtype == DTYPE_I32)) {
+            e->converted = malloc(e->tensor.size); /* bytes lie before it: aligned for whoever reads numbers */
+            if (e->converted == NULL) return io_fail_memory(path, e->tensor.size);
+            memcpy(e->converted, e->tensor.data, e->tensor.size);
+            e->tensor.data = e->converted;
+        }
         if (e->dtype == DTYPE_F64 || e->dtype == DTYPE_I64) {
             IO_TRY(convert(path, file, e));
             e->tensor.data = e->converted;
@@ -353,14 +357,15 @@ static tuff_result describe(const char *path, const tuff_file_tensor *tensor, ui
     if (tensor->name == NULL || strcmp(tensor->name, metadata_key) == 0) {
         return io_fail(TUFF_ERROR_ARGUMENT, "%s: a tensor needs a name other than \"__metadata__\"", path);
     }
-    if ((tensor->type != TUFF_F32 && tensor->type != TUFF_I32) || tensor->shape.rank > TUFF_MAX_RANK) {
+    if ((tensor->type != TUFF_F32 && tensor->type != TUFF_I32 && tensor->type != TUFF_U8)
+        || tensor->shape.rank > TUFF_MAX_RANK) {
         return io_fail(TUFF_ERROR_ARGUMENT,
-                       "%s: tensor \"%.200s\": type %d, rank %u: F32 or I32 and a rank of at most "
+                       "%s: tensor \"%.200s\": type %d, rank %u: F32, I32 or U8 and a rank of at most "
                        "%d are expected",
                        path, tensor->name, (int)tensor->type, tensor->shape.rank, TUFF_MAX_RANK);
     }
     json_t *shape = json_array();
-    uint64_t bytes = 4;
+    uint64_t bytes = tuff_type_size(tensor->type);
     for (uint32_t axis = 0; axis < tensor->shape.rank; axis++) {
         int64_t size = tensor->shape.sizes[axis];
         if (size < 1 || __builtin_mul_overflow(bytes, (uint64_t)size, &bytes)) bytes = UINT64_MAX;

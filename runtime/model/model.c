@@ -107,6 +107,8 @@ static tuff_result check_desc(const state_desc *desc) {
                              shape_text(&desc->shape, text), INT32_MAX);
         count *= size;
     }
+    if (desc->type != TUFF_F32 && desc->type != TUFF_I32)
+        return error_set(TUFF_ERROR_ARGUMENT, "'%s': a state is float32 or int32", desc->name);
     if (desc->type != TUFF_F32 && desc->kind == TUFF_STATE_PARAMETER)
         return error_set(TUFF_ERROR_ARGUMENT, "'%s': a parameter is float32", desc->name);
     bool fans = desc->init.kind >= TUFF_INIT_KAIMING_UNIFORM && desc->init.kind <= TUFF_INIT_XAVIER_NORMAL;

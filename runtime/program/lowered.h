@@ -35,6 +35,7 @@ typedef struct operand {
     uint64_t offset; /* bytes from the storage's start, aligned to limits.range_alignment */
     uint64_t size;   /* bytes, a multiple of 4 */
     uint32_t access;
+    bool bytes; /* a tensor of TUFF_U8 */
 } operand;
 
 typedef enum segment_kind { SEGMENT_FORWARD = 0, SEGMENT_BACKWARD, SEGMENT_UPDATE } segment_kind;
@@ -48,6 +49,7 @@ typedef struct kernel_call {
     uint32_t params[MAX_PARAMS];
     uint32_t param_count;
     uint32_t groups[3];
+    bool takes_bytes;     /* the kernel was told which operands are bytes */
     const char *label;    /* owned by the lowered program */
     segment_kind segment; /* never smaller than that of the call before */
 } kernel_call;

@@ -53,9 +53,8 @@ static tuff_result add_storage(lowering *l, const storage *storage, const char *
     return TUFF_OK;
 }
 
-static tuff_result add_transient(lowering *l, uint64_t count, const char *name, uint32_t *index) {
-    return add_storage(l, &(storage){ .kind = STORAGE_TRANSIENT, .size = (count * 4 + 15) & ~UINT64_C(15) }, name,
-                       index);
+static tuff_result add_transient(lowering *l, uint64_t size, const char *name, uint32_t *index) {
+    return add_storage(l, &(storage){ .kind = STORAGE_TRANSIENT, .size = (size + 15) & ~UINT64_C(15) }, name, index);
 }
 
 static tuff_result state_storage(lowering *l, uint32_t block, uint32_t *index) {
@@ -73,7 +72,7 @@ static tuff_result state_storage(lowering *l, uint32_t block, uint32_t *index) {
 
 static tuff_result gradient_storage(lowering *l, uint32_t block, uint32_t *index) {
     if (l->gradient_of[block] == NONE)
-        TRY(add_transient(l, l->out->model->blocks[block].count, "gradients", &l->gradient_of[block]));
+        TRY(add_transient(l, l->out->model->blocks[block].count * 4, "gradients", &l->gradient_of[block]));
     *index = l->gradient_of[block];
     return TUFF_OK;
 }
@@ -89,15 +88,15 @@ static tuff_result root_storage(lowering *l, uint32_t root, uint32_t *index, uin
                                           : gradient_storage(l, place->state->block, index);
     }
     if (l->storage_of[root] == NONE) {
-        uint64_t count = (uint64_t)tuff_shape_count(&tensor->shape);
+        uint64_t size = (uint64_t)tuff_shape_count(&tensor->shape) * tuff_type_size(tensor->type);
         if (place->kind == PLACE_OWN) {
-            TRY(add_transient(l, count, tensor->name, &l->storage_of[root]));
+            TRY(add_transient(l, size, tensor->name, &l->storage_of[root]));
         } else {
             storage storage = { .kind = place->kind == PLACE_INPUT ? STORAGE_INPUT : STORAGE_OUTPUT,
-                                .size = (count * 4 + 15) & ~UINT64_C(15),
+                                .size = (size + 15) & ~UINT64_C(15),
                                 .tensor = place->kind == PLACE_INPUT ? tensor->origin : place->output,
                                 .tensor_name = copy_text(tensor->name),
-                                .host_size = count * 4 };
+                                .host_size = size };
             if (!storage.tensor_name) return error_out_of_host_memory(strlen(tensor->name));
             TRY(add_storage(l, &storage, tensor->name, &l->storage_of[root]));
         }
@@ -123,18 +122,20 @@ const view *lowering_view(const lowering *l, const tuff_tensor *tensor) {
 
 operand lowering_operand(const lowering *l, const view *view, uint32_t access, uint32_t *first) {
     uint64_t alignment = device_get_limits(l->out->device)->range_alignment;
-    uint64_t begin = view->offset * 4, start = begin & ~(alignment - 1);
-    if (first) *first = (uint32_t)((begin - start) / 4);
-    return (operand){
-        .storage = view->storage, .offset = start, .size = begin - start + view_span(view) * 4, .access = access
-    };
+    uint64_t each = tuff_type_size(view->type), begin = view->offset * each, start = begin & ~(alignment - 1);
+    if (first) *first = (uint32_t)((begin - start) / each);
+    return (operand){ .storage = view->storage,
+                      .offset = start,
+                      .size = (begin - start + view_span(view) * each + 3) & ~UINT64_C(3),
+                      .access = access,
+                      .bytes = each == 1 };
 }
 
 tuff_result lowering_scratch(lowering *l, uint64_t count, const char *name, view *out) {
     char full[192];
     snprintf(full, sizeof full, "%.60s of %.100s", name, l->label);
     memset(out, 0, sizeof *out);
-    TRY(add_transient(l, count, full, &out->storage));
+    TRY(add_transient(l, count * 4, full, &out->storage));
     out->shape = (tuff_shape){ .rank = 1, .sizes = { (int64_t)count } };
     out->strides[0] = 1;
     return TUFF_OK;
@@ -186,6 +187,10 @@ tuff_result lowering_call(lowering *l, const kernel_call *call) {
                 "%s: '%s' spans %llu bytes, more than the %llu that one kernel argument may span on this device; "
                 "use smaller batches",
                 label, storage->name, (unsigned long long)operand->size, (unsigned long long)limits->max_range);
+        if (operand->bytes && !call->takes_bytes)
+            return error_set(TUFF_ERROR_UNSUPPORTED,
+                             "%s: '%s' is uint8, which this operator's kernel cannot take; convert it by tuff_to",
+                             label, storage->name);
         if (storage->kind != STORAGE_CONSTANT && operand->offset + operand->size > storage->size)
             return error_set(TUFF_ERROR_UNSUPPORTED, "%s: binding %u reaches past '%s': a bug in the operator's row",
                              label, i, storage->name);

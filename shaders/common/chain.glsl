@@ -140,6 +140,12 @@ float chain_hardswish_slope(float a) {
     return a < -3.0 ? 0.0 : a <= 3.0 ? middle : 1.0;
 }
 
+// What x86 makes of it, and PyTorch there.
+uint chain_int(float a) {
+    bool fits = a >= -2147483648.0 && a < 2147483648.0;
+    return fits ? uint(int(a)) : 0x80000000u;
+}
+
 #ifdef CHAIN_RANDOM
 float chain_dropout(uint element, float p, uint stream) {
     float u = philox_uniform(philox_word(element, stream, step_record.step, step_record.seed));
@@ -189,7 +195,7 @@ float chain_dropout(uint element, float p, uint stream) {
     case CHAIN_SELECT: bits = a != 0.0 ? b_bits : c_bits; break;                                                       \
     case CHAIN_INT_EQ: CHAIN_GIVES(a_bits == b_bits ? 1.0 : 0.0)                                                       \
     case CHAIN_INT_TO_FLOAT: CHAIN_GIVES(float(int(a_bits)))                                                           \
-    case CHAIN_FLOAT_TO_INT: bits = uint(int(a)); break;                                                               \
+    case CHAIN_FLOAT_TO_INT: bits = chain_int(a); break;                                                               \
     case CHAIN_EXPM1: CHAIN_GIVES(tuff_expm1(a))                                                                       \
     case CHAIN_LOG1P: CHAIN_GIVES(tuff_log1p(a))                                                                       \
     case CHAIN_SIN: CHAIN_GIVES(tuff_sin(a))                                                                           \
@@ -204,6 +210,18 @@ float chain_dropout(uint element, float p, uint stream) {
     case CHAIN_ELU_GRAD: CHAIN_GIVES(chain_elu_slope(a, b, c))                                                         \
     case CHAIN_HARDSWISH: CHAIN_GIVES(chain_hardswish(a))                                                              \
     case CHAIN_HARDSWISH_GRAD: CHAIN_GIVES(chain_hardswish_slope(a))                                                   \
+    case CHAIN_FILL: bits = b != 0.0 ? c_bits : a_bits; break;                                                         \
+    case CHAIN_FLOAT_TO_BYTE: CHAIN_GIVES(float(chain_int(a) & 255u))                                                  \
+    case CHAIN_INT_TO_BYTE: CHAIN_GIVES(float(a_bits & 255u))                                                          \
+    case CHAIN_INT_GT: CHAIN_GIVES(int(a_bits) > int(b_bits) ? 1.0 : 0.0)                                              \
+    case CHAIN_INT_ADD: bits = a_bits + b_bits; break;                                                                 \
+    case CHAIN_INT_SUB: bits = a_bits - b_bits; break;                                                                 \
+    case CHAIN_INT_MUL: bits = a_bits * b_bits; break;                                                                 \
+    case CHAIN_INT_MAX: bits = uint(max(int(a_bits), int(b_bits))); break;                                             \
+    case CHAIN_INT_MIN: bits = uint(min(int(a_bits), int(b_bits))); break;                                             \
+    case CHAIN_INT_ABS: bits = uint(abs(int(a_bits))); break;                                                          \
+    case CHAIN_INT_NEG: bits = 0u - a_bits; break;                                                                     \
+    case CHAIN_INT_GE: CHAIN_GIVES(int(a_bits) >= int(b_bits) ? 1.0 : 0.0)                                             \
     CHAIN_RANDOM_CASES
 
 #define CHAIN_OP(i) (chain_word_##i & 255u)

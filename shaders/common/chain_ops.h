@@ -4,7 +4,7 @@
  *   16 .. 47  its constants
  *   48        the element's index in the output's own (row-major, logical) order
  *   64 + i    the result of step i
- * Registers hold 32 bits: float unless the comment says otherwise. */
+ * Registers hold 32 bits: float unless the comment says otherwise. A uint8 tensor's elements are floats there. */
 #ifndef TUFF_CHAIN_OPS_H
 #define TUFF_CHAIN_OPS_H
 
@@ -49,7 +49,7 @@
 #define CHAIN_SELECT         31 /* a != 0 ? b : c */
 #define CHAIN_INT_EQ         32 /* int a == int b ? 1 : 0 (float result) */
 #define CHAIN_INT_TO_FLOAT   33
-#define CHAIN_FLOAT_TO_INT   34 /* truncates; int result */
+#define CHAIN_FLOAT_TO_INT   34 /* truncates; -2^31 for what does not fit and what is no number; int result */
 #define CHAIN_DROPOUT        35 /* a: element index (int), b: p, c: stream (int): 0 or 1 / (1 - p) */
 #define CHAIN_RECIPROCAL     36
 #define CHAIN_EXPM1          37
@@ -66,5 +66,17 @@
 #define CHAIN_ELU_GRAD       48 /* a > 0 ? c : b e^a */
 #define CHAIN_HARDSWISH      49 /* a clamp(a + 3, 0, 6) / 6 */
 #define CHAIN_HARDSWISH_GRAD 50
+#define CHAIN_FILL           51 /* b != 0 ? c : a */
+#define CHAIN_FLOAT_TO_BYTE  52 /* the low 8 bits of FLOAT_TO_INT */
+#define CHAIN_INT_TO_BYTE    53 /* the low 8 bits */
+#define CHAIN_INT_GT         54 /* int a > int b ? 1 : 0 (float result) */
+#define CHAIN_INT_ADD        55 /* int, as those that follow; modulo 2^32 */
+#define CHAIN_INT_SUB        56
+#define CHAIN_INT_MUL        57
+#define CHAIN_INT_MAX        58
+#define CHAIN_INT_MIN        59
+#define CHAIN_INT_ABS        60
+#define CHAIN_INT_NEG        61
+#define CHAIN_INT_GE         62 /* float result */
 
 #endif

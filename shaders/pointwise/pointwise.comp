@@ -7,6 +7,10 @@
 // LINEAR where element e lies at e, SINGLE where there is one value for all, STRIDED by the sizes and strides of the
 // record otherwise (a broadcast input, another layout); with WIDTH 4, LEVEL is STRIDED with one value for the four.
 //
+// Bytes (uint8 tensors) are read out of their 32-bit words as floats, and written four to a word: by WIDTH 4, or by
+// PACKED, where each invocation takes four neighbours one by one. Where a word's other bytes belong to someone else (a
+// part of a larger tensor), APART, each byte is put into its word by atomics. None of it needs 8-bit storage.
+//
 // Outputs, then inputs; how many outputs is fixed in the shader, so that inputs can be declared read-only.
 layout(local_size_x_id = 0) in;
 
@@ -16,7 +20,7 @@ layout(local_size_x_id = 0) in;
 #define LEVEL   3u
 
 layout(constant_id = 1) const uint INPUTS = 0;
-layout(constant_id = 2) const uint MODES = 0;   // two bits for each buffer, at bit 12 for the logical index
+layout(constant_id = 2) const uint MODES = 0;   // two bits for each buffer, at bit 12 for the index; at bit 16: bytes, 22: APART
 layout(constant_id = 3) const uint RESULTS = 0; // a byte each: the outputs' operands
 #define CHAIN_FIRST_ID 4
 
@@ -29,7 +33,11 @@ layout(constant_id = 3) const uint RESULTS = 0; // a byte each: the outputs' ope
 #else
 #define VALUE uint
 #endif
+#ifdef PACKED
+layout(set = 0, binding = 0) buffer B0 { VALUE b0[]; };
+#else
 layout(set = 0, binding = 0) writeonly buffer B0 { VALUE b0[]; };
+#endif
 #if OUTPUTS > 1
 layout(set = 0, binding = 1) writeonly buffer B1 { VALUE b1[]; };
 #else
@@ -63,7 +71,9 @@ uint chain_constant(uint i) {
 #include "common/chain.glsl"
 
 #define MODE_OF(i) (MODES >> 2 * i & 3u)
+#define IS_BYTE(i) ((MODES >> 16 + i & 1u) != 0u)
 
+const bool APART = (MODES >> 22 & 1u) != 0u;
 const bool STRIDED_AT_ALL = (MODES & 0x1555u) != 0u;
 
 // A loop of the nest. The first three are kept in registers: loading their words for each element would cost more than
@@ -101,14 +111,28 @@ void locate(Loop loop, bool last, inout uint e, inout uint at[BUFFERS + 1]) {
     EACH_TENSOR(ADD)
 }
 
+uint byte_of(uint word, uint at) {
+    return floatBitsToUint(float(word >> 8u * (at & 3u) & 255u));
+}
+uint byte_to(uint value, uint at) {
+    return uint(uintBitsToFloat(value)) << 8u * at;
+}
+
 #if WIDTH == 4
+VALUE bytes_of(uint word) {
+    return VALUE(byte_of(word, 0u), byte_of(word, 1u), byte_of(word, 2u), byte_of(word, 3u));
+}
 VALUE one_of(VALUE four, uint i) {
     return VALUE(four[i & 3u]);
 }
 #define PLACE(at) ((at) >> 2)
+#define LOAD_BYTES(i, b, at)                                                                                           \
+    uint word = b[(at) >> 4][(at) >> 2 & 3u];                                                                          \
+    value[i - OUTPUTS] = MODE_OF(i) >= SINGLE ? VALUE(byte_of(word, at)) : bytes_of(word);
 #define ONE(four, at) one_of(four, at)
 #else
 #define PLACE(at) (at)
+#define LOAD_BYTES(i, b, at) value[i - OUTPUTS] = byte_of(b[(at) >> 2], at);
 #define ONE(four, at) four
 #endif
 
@@ -122,8 +146,14 @@ void main() {
         if (dims > 2u) loop_2 = load_loop(2u);
     }
     for (uint item = 0; item < items; item++) {
+#ifdef PACKED
+        uint four = begin + item * gl_WorkGroupSize.x, packed = 0u;
+        if (four * 4u >= count) return;
+        for (uint e = four * 4u; e < min(four * 4u + 4u, count); e++) {
+#else
         uint e = begin + item * gl_WorkGroupSize.x;
         if (e * WIDTH >= count) return;
+#endif
         uint at[BUFFERS + 1] = first;
         if (STRIDED_AT_ALL) {
             uint rest = e * WIDTH;
@@ -137,8 +167,12 @@ void main() {
     if (i - OUTPUTS < INPUTS) {                                                                                        \
         uint place = at[i];                                                                                            \
         if (MODE_OF(i) == LINEAR) place += e * WIDTH;                                                                  \
-        value[i - OUTPUTS] = b[PLACE(place)];                                                                          \
-        if (MODE_OF(i) >= SINGLE) value[i - OUTPUTS] = ONE(value[i - OUTPUTS], place);                                 \
+        if (IS_BYTE(i)) {                                                                                              \
+            LOAD_BYTES(i, b, place)                                                                                    \
+        } else {                                                                                                       \
+            value[i - OUTPUTS] = b[PLACE(place)];                                                                      \
+            if (MODE_OF(i) >= SINGLE) value[i - OUTPUTS] = ONE(value[i - OUTPUTS], place);                             \
+        }                                                                                                              \
     }
 #if OUTPUTS == 1
         LOAD(1, b1)
@@ -174,12 +208,37 @@ void main() {
         RUN(2)
         RUN(3)
 #endif
+#ifdef PACKED
+            if (APART) {
+                uint place = at[0], shift;
+                if (MODE_OF(0) == LINEAR) place += e;
+                shift = 8u * (place & 3u);
+                atomicAnd(b0[place >> 2], ~(255u << shift));
+                atomicOr(b0[place >> 2], byte_to(result[0], place & 3u));
+            } else {
+                packed |= byte_to(result[0], e & 3u);
+            }
+        }
+        if (!APART) b0[(first[0] >> 2) + four] = packed;
+#else
+#if WIDTH == 4
+#define STORE_BYTES(i, b, at)                                                                                          \
+    b[(at) >> 4][(at) >> 2 & 3u] = byte_to(result[i].x, 0u) | byte_to(result[i].y, 1u) | byte_to(result[i].z, 2u)      \
+                                   | byte_to(result[i].w, 3u);
+#else
+#define STORE_BYTES(i, b, at) // PACKED does
+#endif
 #define STORE(i, b)                                                                                                    \
     if (MODE_OF(i) == LINEAR) at[i] += e * WIDTH;                                                                      \
-    b[PLACE(at[i])] = result[i];
+    if (IS_BYTE(i)) {                                                                                                  \
+        STORE_BYTES(i, b, at[i])                                                                                       \
+    } else {                                                                                                           \
+        b[PLACE(at[i])] = result[i];                                                                                   \
+    }
         STORE(0, b0)
 #if OUTPUTS > 1
         STORE(1, b1)
+#endif
 #endif
     }
 }

@@ -22,7 +22,7 @@ layout(constant_id = 1) const uint INPUTS = 1;
 layout(constant_id = 2) const uint KIND = SUM;
 layout(constant_id = 3) const bool BY_PART = false;
 layout(constant_id = 4) const bool PLAIN = true; // at most one reduced axis: an input's terms lie a stride apart
-layout(constant_id = 5) const uint LEVELS = 0;   // WIDTH 4: bit i, input i has one value for the four
+layout(constant_id = 5) const uint LEVELS = 0;   // WIDTH 4: bit i, input i has one value for the four; bit 8 + i: bytes
 layout(constant_id = 6) const uint RESULT = 0;   // operand
 #define CHAIN_FIRST_ID 7
 
@@ -107,20 +107,41 @@ float combine_one(float a, float b) {
     return sum;
 }
 
+uint byte_of(uint word, uint at) {
+    return floatBitsToUint(float(word >> 8u * (at & 3u) & 255u));
+}
+#define IS_BYTE(i) ((LEVELS >> 8 + i & 1u) != 0u)
+
 #if WIDTH == 4
+BITS bytes_of(uint word) {
+    return BITS(byte_of(word, 0u), byte_of(word, 1u), byte_of(word, 2u), byte_of(word, 3u));
+}
 VALUE combine(VALUE a, VALUE b) {
     return VALUE(combine_one(a.x, b.x), combine_one(a.y, b.y), combine_one(a.z, b.z), combine_one(a.w, b.w));
 }
 #define FETCH(i, b)                                                                                                    \
     if (i < INPUTS) {                                                                                                  \
         uint place = at[i + 1];                                                                                        \
-        value[i] = b[place >> 2];                                                                                      \
-        if ((LEVELS >> i & 1u) != 0u) value[i] = BITS(value[i][place & 3u]);                                           \
+        bool level = (LEVELS >> i & 1u) != 0u;                                                                         \
+        if (IS_BYTE(i)) {                                                                                              \
+            uint word = b[place >> 4][place >> 2 & 3u];                                                                \
+            value[i] = level ? BITS(byte_of(word, place)) : bytes_of(word);                                            \
+        } else {                                                                                                       \
+            value[i] = b[place >> 2];                                                                                  \
+            if (level) value[i] = BITS(value[i][place & 3u]);                                                          \
+        }                                                                                                              \
     }
 #define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i][c];
 #else
 #define combine combine_one
-#define FETCH(i, b) if (i < INPUTS) value[i] = b[at[i + 1]];
+#define FETCH(i, b)                                                                                                    \
+    if (i < INPUTS) {                                                                                                  \
+        uint place = at[i + 1];                                                                                        \
+        if (IS_BYTE(i))                                                                                                \
+            value[i] = byte_of(b[place >> 2], place);                                                                  \
+        else                                                                                                           \
+            value[i] = b[place];                                                                                       \
+    }
 #define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i];
 #endif
 
@@ -176,10 +197,10 @@ void main() {
     if (reduced_loops > 0u) loop_0 = load_loop(reduced);
     if (!PLAIN) loop_1 = load_loop(reduced + LOOP_WORDS);
 
-    const float nothing = KIND == MAXIMUM   ? -TUFF_INFINITY
-                          : KIND == MINIMUM ? TUFF_INFINITY
-                          : KIND == PRODUCT ? 1.0
-                                            : 0.0;
+    float nothing = 0.0; // by branches: they fold before a driver sees them
+    if (KIND == MAXIMUM) nothing = -TUFF_INFINITY;
+    if (KIND == MINIMUM) nothing = TUFF_INFINITY;
+    if (KIND == PRODUCT) nothing = 1.0;
     precise VALUE total = VALUE(nothing), lost = VALUE(0.0);
     uint r = p * along_reduced;
     step *= along_reduced;

@@ -63,6 +63,40 @@ static void writes_and_reads(void **state) {
     free(bytes);
 }
 
+/* Bytes of any number, and numbers that lie unaligned behind them. */
+static void bytes_and_what_follows(void **state) {
+    (void)state;
+    static const unsigned char bytes[5] = { 0, 1, 255, 7, 128 };
+    const char *path = test_path("bytes.safetensors");
+    const tuff_file_tensor tensors[] = {
+        { .name = "mask", .type = TUFF_U8, .shape = TUFF_SHAPE(5), .data = bytes, .size = sizeof bytes },
+        { .name = "weight", .type = TUFF_F32, .shape = TUFF_SHAPE(6), .data = six, .size = sizeof six },
+    };
+    assert_int_equal(tuff_safetensors_write(path, tensors, 2, NULL, 0), TUFF_OK);
+    tuff_safetensors *file = open_file(path);
+    const tuff_file_tensor *mask = tuff_safetensors_find(file, "mask"), *weight = tuff_safetensors_find(file, "weight");
+    assert_int_equal(mask->type, TUFF_U8);
+    assert_int_equal(mask->size, sizeof bytes);
+    assert_memory_equal(mask->data, bytes, sizeof bytes);
+    assert_int_equal((uintptr_t)weight->data % 4, 0);
+    assert_memory_equal(weight->data, six, sizeof six);
+    tuff_safetensors_close(file);
+
+    static const char header[] = "{\"m\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}";
+    unsigned char text[8 + sizeof header - 1 + 3] = { sizeof header - 1 };
+    memcpy(text + 8, header, sizeof header - 1);
+    text[sizeof text - 2] = 1;
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(text, 1, sizeof text, stream), sizeof text);
+    fclose(stream);
+    file = open_file(path);
+    mask = tuff_safetensors_find(file, "m");
+    assert_int_equal(mask->type, TUFF_U8);
+    assert_memory_equal(mask->data, "\0\1\0", 3);
+    tuff_safetensors_close(file);
+}
+
 static void an_empty_file_of_tensors(void **state) {
     (void)state;
     const char *path = test_path("none.safetensors");
@@ -333,13 +367,21 @@ static void not_a_file(void **state) {
 
 int test_safetensors_files(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_and_reads),        cmocka_unit_test(an_empty_file_of_tensors),
-        cmocka_unit_test(replaces_as_a_whole),     cmocka_unit_test(writing_fails_cleanly),
-        cmocka_unit_test(cut_at_every_byte),       cmocka_unit_test(wrong_offsets),
-        cmocka_unit_test(wrong_types_and_shapes),  cmocka_unit_test(wrong_headers),
-        cmocka_unit_test(spaces_after_the_header), cmocka_unit_test(a_header_of_a_gigabyte),
-        cmocka_unit_test(json_nested_deep),        cmocka_unit_test(many_tensors),
-        cmocka_unit_test(converts_64_bits),        cmocka_unit_test(not_a_file),
+        cmocka_unit_test(writes_and_reads),
+        cmocka_unit_test(bytes_and_what_follows),
+        cmocka_unit_test(an_empty_file_of_tensors),
+        cmocka_unit_test(replaces_as_a_whole),
+        cmocka_unit_test(writing_fails_cleanly),
+        cmocka_unit_test(cut_at_every_byte),
+        cmocka_unit_test(wrong_offsets),
+        cmocka_unit_test(wrong_types_and_shapes),
+        cmocka_unit_test(wrong_headers),
+        cmocka_unit_test(spaces_after_the_header),
+        cmocka_unit_test(a_header_of_a_gigabyte),
+        cmocka_unit_test(json_nested_deep),
+        cmocka_unit_test(many_tensors),
+        cmocka_unit_test(converts_64_bits),
+        cmocka_unit_test(not_a_file),
     };
     return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
 }

@@ -60,7 +60,30 @@ static void activations(layers_case *c) {
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout [0, 1)");
 }
 
+static void masks(layers_case *c) {
+    tuff_tensor *a = layers_input(c, TUFF_SHAPE(3, 5)), *b = layers_input(c, TUFF_SHAPE(5));
+    tuff_tensor *mask = tuff_gt(a, b), *index = layers_index(c, TUFF_SHAPE(5));
+    layers_expect(mask, "gt", "");
+    layers_expect(tuff_ge(a, b), "ge", "");
+    layers_expect(tuff_lt(a, b), "lt", "");
+    layers_expect(tuff_le(a, b), "le", "");
+    layers_expect(tuff_eq(index, index), "eq", "");
+    layers_expect(tuff_ne(mask, mask), "ne", "");
+    layers_expect(tuff_logical_not(mask), "logical_not", "");
+    layers_expect(tuff_logical_and(mask, a), "logical_and", "");
+    layers_expect(tuff_logical_or(a, mask), "logical_or", "");
+    layers_expect(tuff_where(mask, a, b), "where", "");
+    layers_expect(tuff_masked_fill(a, mask, -INFINITY), "masked_fill", "value=-inf");
+    layers_expect(tuff_to(a, TUFF_I32), "to", "dtype=int32");
+    layers_expect(tuff_to(index, TUFF_U8), "to", "dtype=uint8");
+    tuff_masked_fill(b, mask, 0);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "masked_fill [3, 5] [5]");
+    tuff_where(layers_index(c, TUFF_SHAPE(5)), layers_input(c, TUFF_SHAPE(5)), layers_input(c, TUFF_SHAPE(5)));
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "where condition int32 uint8");
+}
+
 static const layers_test tests[] = {
+    { "masks", masks },
     { "pointwise of one", of_one },
     { "pointwise of two", of_two },
     { "activations", activations },

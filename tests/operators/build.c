@@ -133,7 +133,9 @@ static tuff_tensor *build_step(const recipe_step *s, tuff_graph *graph, tuff_ten
 }
 
 tuff_type build_type(const recipe_step *leaf) {
-    return leaf->fill == FILL_INDEX ? TUFF_I32 : TUFF_F32;
+    return leaf->fill == FILL_INDEX                             ? TUFF_I32
+           : leaf->fill == FILL_BOOL || leaf->fill == FILL_BYTE ? TUFF_U8
+                                                                : TUFF_F32;
 }
 
 bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors) {
@@ -170,17 +172,21 @@ tuff_result build_write(const recipe *r, tuff_model *model, tuff_program *progra
             int32_t i;
         } *words = malloc(count * sizeof *words);
         memset(words, 0xff, count * sizeof *words); /* what no kernel may take: NaN, an index out of range */
+        unsigned char *bytes = (unsigned char *)words;
         for (int64_t j = 0; j < s->value->count; j++) {
             size_t at = place_in_whole(&s->value->shape, views, j);
-            if (build_type(s) == TUFF_I32)
+            if (build_type(s) == TUFF_U8)
+                bytes[at] = (unsigned char)s->value->v[j];
+            else if (build_type(s) == TUFF_I32)
                 words[at].i = (int32_t)s->value->v[j];
             else
                 words[at].f = (float)s->value->v[j];
         }
         const node *view = tensors[i]->producer;
-        tuff_result result = s->leaf == LEAF_INPUT ? tuff_write(program, view ? view->inputs[0] : tensors[i], words,
-                                                                count * sizeof *words)
-                                                   : tuff_model_write(model, s->name, words, count * sizeof *words);
+        size_t size = count * tuff_type_size(build_type(s));
+        tuff_result result = s->leaf == LEAF_INPUT
+                                 ? tuff_write(program, view ? view->inputs[0] : tensors[i], words, size)
+                                 : tuff_model_write(model, s->name, words, size);
         free(words);
         /* an operand that this operator does not read in this mode (running statistics, in training) */
         if (result == TUFF_ERROR_ARGUMENT && s->leaf == LEAF_INPUT) result = TUFF_OK;

@@ -5,6 +5,9 @@ const operator_case OPERATOR_CASES[] = {
 #define FAMILY "pointwise"
 #include "tests/operators/cases/pointwise.def"
 #undef FAMILY
+#define FAMILY "comparison"
+#include "tests/operators/cases/comparison.def"
+#undef FAMILY
 #define FAMILY "shape"
 #include "tests/operators/cases/shape.def"
 #undef FAMILY

@@ -26,6 +26,7 @@ double kink_at_zero(ref *const *in, const recipe_args *a, const ref *y); /* of o
 int64_t loss_reduction(const recipe_args *a);
 
 extern const recipe_family ROWS_POINTWISE;
+extern const recipe_family ROWS_COMPARISON;
 extern const recipe_family ROWS_SHAPE;
 extern const recipe_family ROWS_REDUCTION;
 extern const recipe_family ROWS_PRODUCT;

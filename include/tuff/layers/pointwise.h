@@ -52,6 +52,28 @@ tuff_leaky_relu(tuff_tensor *x,
 TUFF_API tuff_tensor *tuff_sigmoid(tuff_tensor *x); /* torch.sigmoid */
 TUFF_API tuff_tensor *tuff_tanh(tuff_tensor *x);    /* torch.tanh */
 
+/* Comparisons of two tensors of one type: 1 where it holds, else 0, of type TUFF_U8; no gradient. torch.eq, ... */
+TUFF_API tuff_tensor *tuff_eq(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_ne(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_lt(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_le(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_gt(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_ge(tuff_tensor *a, tuff_tensor *b);
+
+/* Of float32 or uint8 tensors, in which all but 0 is true; the result is uint8. torch.logical_not, ... */
+TUFF_API tuff_tensor *tuff_logical_not(tuff_tensor *x);
+TUFF_API tuff_tensor *tuff_logical_and(tuff_tensor *a, tuff_tensor *b);
+TUFF_API tuff_tensor *tuff_logical_or(tuff_tensor *a, tuff_tensor *b);
+
+/* torch.where: a where the condition (uint8 or float32) is not 0, else b; a and b of one type. All three broadcast. */
+TUFF_API tuff_tensor *tuff_where(tuff_tensor *condition, tuff_tensor *a, tuff_tensor *b);
+/* torch.Tensor.masked_fill: value where the mask (uint8 or float32), which broadcasts to x, is not 0, else x. */
+TUFF_API tuff_tensor *tuff_masked_fill(tuff_tensor *x, tuff_tensor *mask, float value);
+
+/* torch.Tensor.to another type. To int32 towards zero, -2^31 for NaN and for what does not fit (as PyTorch on x86); to
+ * uint8 the low 8 bits of that. The gradient passes from float32 to float32 alone. */
+TUFF_API tuff_tensor *tuff_to(tuff_tensor *x, tuff_type type);
+
 typedef struct tuff_gelu_desc {
     bool approximate_tanh; /* PyTorch's approximate="tanh"; else the exact one, with erf */
 } tuff_gelu_desc;
