@@ -73,6 +73,7 @@ static void prepare(walk *w) {
         if (names[i] == row) w->row = w->rank - 1;
         if (names[i] == column) w->column = w->rank - 1;
     }
+    if (w->rank == 0) w->axes[w->rank++] = (walk_axis){ .size = 1, .n = 1, .step = 1 }; /* no record is empty */
 }
 
 static uint64_t walk_span(const walk *w) {

@@ -118,6 +118,7 @@ static tuff_result lower_gather(lowering *lowering, const node *node) {
         strides[2][i] = i == dim ? 0 : g.x.strides[i];
     }
     loops_make(&g.loops, &g.y.shape, ~0u, strides, 3, 0);
+    if (g.loops.rank == 0) g.loops.sizes[g.loops.rank++] = 1; /* no record is empty */
     return emit_gather(&g);
 }
 
