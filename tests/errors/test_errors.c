@@ -444,6 +444,44 @@ static void test_index_out_of_range(void **state) {
     tuff_program_destroy(program);
 }
 
+/* The same of gather, and sums by index leave it out, as their gradients do. */
+static void test_elements_out_of_range(void **state) {
+    (void)state;
+    enum { ROWS = 3, COUNT = 5 };
+    tuff_tensor *index = tuff_input(the.graph, "index", TUFF_I32, TUFF_SHAPE(COUNT));
+    tuff_tensor *x = input("x", TUFF_SHAPE(ROWS)), *source = input("source", TUFF_SHAPE(COUNT)), *gradients[2];
+    tuff_tensor *sums = tuff_scatter_add(x, 0, index, source);
+    OK(tuff_gradients(tuff_sum(tuff_square(sums), NULL), (tuff_tensor *[]){ x, source }, 2, gradients));
+    tuff_tensor *outputs[] = { tuff_gather(x, 0, index),
+                               tuff_index_select(x, 0, index),
+                               tuff_gather(index, 0, index),
+                               sums,
+                               gradients[0],
+                               gradients[1] };
+    tuff_program *program = NULL;
+    OK(compile_outputs(outputs, 6, &program));
+    OK(tuff_write(program, index, (int32_t[]){ 2, -1, 0, INT32_MAX, 2 }, 20));
+    OK(tuff_write(program, x, (float[]){ 1, 2, 3 }, 12));
+    OK(tuff_write(program, source, (float[]){ 10, 20, 30, 40, 50 }, 20));
+    OK(tuff_run(program));
+    float got[COUNT];
+    for (int i = 0; i < 2; i++) {
+        OK(tuff_read(program, outputs[i], got, sizeof got));
+        assert_true(got[0] == 3 && got[1] != got[1] && got[2] == 1 && got[3] != got[3] && got[4] == 3);
+    }
+    int32_t whole[COUNT];
+    OK(tuff_read(program, outputs[2], whole, sizeof whole));
+    assert_true(whole[0] == 0 && whole[1] == INT32_MIN && whole[2] == 2 && whole[3] == INT32_MIN && whole[4] == 0);
+    for (int i = 3; i < 5; i++) { /* the sums, and twice them */
+        float times = (float)(i - 2);
+        OK(tuff_read(program, outputs[i], got, ROWS * sizeof *got));
+        assert_true(got[0] == 31 * times && got[1] == 2 * times && got[2] == 63 * times);
+    }
+    OK(tuff_read(program, outputs[5], got, sizeof got));
+    assert_true(got[0] == 126 && got[1] == 0 && got[2] == 62 && got[3] == 0 && got[4] == 126);
+    tuff_program_destroy(program);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -462,6 +500,7 @@ int main(void) {
         TEST(too_large),
         TEST(budget),
         TEST(index_out_of_range),
+        TEST(elements_out_of_range),
     };
     return cmocka_run_group_tests_name("errors", tests, open_device, close_device);
 }

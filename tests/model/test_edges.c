@@ -159,6 +159,50 @@ static void test_one_value(void **state) {
     tuff_model_destroy(model);
 }
 
+/* ---- other sizes -------------------------------------------------------------------------------- */
+
+/* Gradients of parts and arrangements were built for the graph's sizes; a program may have others. */
+static void test_parts_of_other_sizes(void **state) {
+    (void)state;
+    enum { ROWS = 9, COLUMNS = 4 };
+    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(6, COLUMNS)), *parts[2], *gradient, *loss = NULL;
+    tuff_tensor *index = tuff_input(graph, "index", TUFF_I32, TUFF_SHAPE(3));
+    assert_int_equal(tuff_split(x, 3, 1, parts, 2), 2);
+    tuff_tensor *terms[] = {
+        tuff_slice(x, 0, 2, TUFF_END, 1),
+        tuff_select(x, 0, -1),
+        tuff_pad(x, &(tuff_pad_desc){ .pad = { 1, 1 }, .mode = TUFF_PAD_REFLECT }),
+        tuff_pad(x, &(tuff_pad_desc){ .pad = { 0, 0, -1, 5 } }),
+        tuff_repeat(x, (int64_t[]){ 2, 1 }, 2),
+        tuff_concat((tuff_tensor *[]){ tuff_flip(x, (int32_t[]){ 0 }, 1), parts[1] }, 2, 1),
+        tuff_index_select(x, 0, index),
+    };
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++)
+        loss = i ? tuff_add(loss, tuff_sum(terms[i], NULL)) : tuff_sum(terms[i], NULL);
+    OK(tuff_gradients(loss, &x, 1, &gradient));
+    tuff_program *program = NULL;
+    tuff_input_size size = { .input = x, .shape = TUFF_SHAPE(ROWS, COLUMNS) };
+    OK(tuff_compile(
+        graph,
+        &(tuff_program_desc){ .outputs = &gradient, .output_count = 1, .input_sizes = &size, .input_size_count = 1 },
+        &program));
+    float got[ROWS * COLUMNS];
+    OK(tuff_write(program, index, (int32_t[]){ 7, 0, 7 }, 12));
+    OK(tuff_run(program));
+    OK(tuff_read(program, gradient, got, sizeof got));
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < COLUMNS; k++) {
+            int selected = (i == 7 ? 2 : i == 0), reflected = k == 1 || k == 2 ? 2 : 1;
+            int wanted = (i >= 2) + (i == ROWS - 1) + reflected + (i >= 1) + 2 + 1 + (k == 3) + selected;
+            assert_int_equal((int)got[i * COLUMNS + k], wanted);
+        }
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
 /* ---- out of range ------------------------------------------------------------------------------- */
 
 static void test_indices_out_of_range(void **state) {
@@ -416,11 +460,17 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_assign),       cmocka_unit_test(test_running_statistics),
-        cmocka_unit_test(test_one_value),    cmocka_unit_test(test_indices_out_of_range),
-        cmocka_unit_test(test_targets),      cmocka_unit_test(test_all_ignored),
-        cmocka_unit_test(test_ctc_edges),    cmocka_unit_test(test_linear_cross_entropy_memory),
-        cmocka_unit_test(test_max_pool_nan), cmocka_unit_test(test_other_batch),
+        cmocka_unit_test(test_assign),
+        cmocka_unit_test(test_running_statistics),
+        cmocka_unit_test(test_one_value),
+        cmocka_unit_test(test_indices_out_of_range),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_all_ignored),
+        cmocka_unit_test(test_ctc_edges),
+        cmocka_unit_test(test_linear_cross_entropy_memory),
+        cmocka_unit_test(test_max_pool_nan),
+        cmocka_unit_test(test_other_batch),
+        cmocka_unit_test(test_parts_of_other_sizes),
     };
     return cmocka_run_group_tests_name("edges", tests, open_device, close_device);
 }
