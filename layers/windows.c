@@ -78,34 +78,27 @@ static bool misses_image(const windows *w, uint32_t axis, int64_t size) {
     return false;
 }
 
-tuff_result windows_check(inference *inference, const windows *w, uint32_t first) {
+tuff_result windows_check(inference *inference, const windows *w, uint32_t axis, int64_t size, const char *what) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
+    long long kernel = w->kernel[axis], stride = w->stride[axis], padding = w->padding[axis];
+    long long dilation = w->dilation[axis], most = INT16_MAX;
     char text[160], shape[SHAPE_TEXT];
     node_text(node, text);
-    shape_text(&x->shape, shape);
-    for (uint32_t axis = first; axis < 2; axis++) {
-        const char *side = axis ? "width" : "height";
-        long long size = x->shape.sizes[x->shape.rank - 2 + axis], kernel = w->kernel[axis], stride = w->stride[axis];
-        long long padding = w->padding[axis], dilation = w->dilation[axis];
-        if (w->adaptive) {
-            if (w->count[axis] < 1 || w->count[axis] > MOST_COUNT)
-                return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
-                                  "%s: the output's %s is %lld; 1 to %d are possible", text, side,
-                                  (long long)w->count[axis], MOST_COUNT);
-            continue;
-        }
-        if (kernel < 1 || stride < 1 || dilation < 1 || padding < 0 || padding > kernel / 2 || kernel > INT16_MAX
-            || stride > INT16_MAX || dilation > INT16_MAX)
-            return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
-                              "%s: along the %s kernel %lld, stride %lld, padding %lld, dilation %lld: kernel, stride "
-                              "and dilation are 1 to %d, padding is at most half the kernel",
-                              text, side, kernel, stride, padding, dilation, INT16_MAX);
-        if (window_count(w, axis, size) < 1 || misses_image(w, axis, size))
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                              "%s: the kernel's %s %lld, dilated by %lld, is larger than '%s' %s with padding %lld",
-                              text, side, kernel, dilation, x->name, shape, padding);
-    }
+    if (w->adaptive && (w->count[axis] < 1 || w->count[axis] > MOST_COUNT))
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: the output's %s is %lld; 1 to %d are possible",
+                          text, what, (long long)w->count[axis], MOST_COUNT);
+    if (w->adaptive) return TUFF_OK;
+    if (kernel < 1 || stride < 1 || dilation < 1 || padding < 0 || padding > kernel / 2 || kernel > most
+        || stride > most || dilation > most)
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
+                          "%s: along the %s kernel %lld, stride %lld, padding %lld, dilation %lld: kernel, stride and "
+                          "dilation are 1 to %lld, padding is at most half the kernel",
+                          text, what, kernel, stride, padding, dilation, most);
+    if (window_count(w, axis, size) < 1 || misses_image(w, axis, size))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                          "%s: the kernel's %s %lld, dilated by %lld, is larger than '%s' %s with padding %lld", text,
+                          what, kernel, dilation, x->name, shape_text(&x->shape, shape), padding);
     return TUFF_OK;
 }
 
@@ -116,10 +109,12 @@ static tuff_result infer(inference *inference) {
     if (x->shape.rank != 4)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, H, W)",
                           node_text(inference->node, text), x->name, shape_text(&x->shape, shape));
-    TRY(windows_check(inference, &w, 0));
     inference->shapes[0] = x->shape;
-    for (uint32_t axis = 0; axis < 2; axis++)
-        inference->shapes[0].sizes[2 + axis] = window_count(&w, axis, x->shape.sizes[2 + axis]);
+    for (uint32_t axis = 0; axis < 2; axis++) {
+        int64_t size = x->shape.sizes[2 + axis];
+        TRY(windows_check(inference, &w, axis, size, axis ? "width" : "height"));
+        inference->shapes[0].sizes[2 + axis] = window_count(&w, axis, size);
+    }
     return TUFF_OK;
 }
 

@@ -19,8 +19,8 @@ typedef struct windows {
 /* How many windows there are along an axis of `size` pixels; below 1 if none fits. */
 int64_t window_count(const windows *windows, uint32_t axis, int64_t size);
 
-/* Fails if the numbers are impossible for the axes from `first` on of node->inputs[0], whose last axis is axis 1. */
-tuff_result windows_check(inference *inference, const windows *windows, uint32_t first);
+/* Fails if the numbers for an axis of node->inputs[0], which has `size` pixels, are impossible. what: "height". */
+tuff_result windows_check(inference *inference, const windows *windows, uint32_t axis, int64_t size, const char *what);
 
 tuff_tensor *max_windows(tuff_tensor *x, const windows *windows);
 tuff_tensor *average_windows(tuff_tensor *x, const windows *windows); /* not adaptive */

@@ -36,6 +36,25 @@ static void pool2d(layers_case *c) {
     layers_expect_error(c, TUFF_ERROR_SHAPE, "max_pool2d dilated 3");
 }
 
+static void pool3d(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(2, 3, 6, 11, 13));
+    tuff_pool3d_desc desc = { .kernel = { 2, 3, 2 }, .stride = { 0, 2, 1 }, .padding = { 1, 1, 0 }, .ceil_mode = true };
+    tuff_pool3d_desc average = desc;
+    desc.dilation[2] = 4;
+    layers_expect(tuff_max_pool3d(x, &desc), "max_pool3d",
+                  "kernel_size=2,3,2 stride=2,2,1 padding=1,1,0 dilation=1,1,4 ceil_mode");
+    average.exclude_padding = true;
+    average.divisor_override = 7;
+    layers_expect(tuff_avg_pool3d(x, &average), "avg_pool3d",
+                  "kernel_size=2,3,2 stride=2,2,1 padding=1,1,0 ceil_mode count_include_pad=false divisor_override=7");
+    layers_expect(tuff_adaptive_max_pool3d(x, 2, 5, 3), "adaptive_max_pool3d", "output_size=2,5,3");
+    layers_expect(tuff_adaptive_avg_pool3d(x, 2, 5, 3), "adaptive_avg_pool3d", "output_size=2,5,3");
+    tuff_max_pool3d(x, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "max_pool3d kernel");
+    tuff_avg_pool3d(layers_input(c, TUFF_SHAPE(2, 3, 4, 4, 4)), &(tuff_pool3d_desc){ .kernel = { 5, 2, 2 } });
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "avg_pool3d depth [2, 3, 4, 4, 4]");
+}
+
 static void adaptive(layers_case *c) {
     tuff_tensor *x = layers_input(c, TUFF_SHAPE(2, 3, 11)), *image = layers_input(c, TUFF_SHAPE(2, 3, 11, 7));
     layers_expect(tuff_adaptive_max_pool1d(x, 5), "adaptive_max_pool1d", "output_size=5");
@@ -94,7 +113,12 @@ static void pixel_shuffle(layers_case *c) {
 }
 
 static const layers_test tests[] = {
-    { "pool1d", pool1d },           { "pool2d", pool2d }, { "adaptive pools", adaptive },
-    { "interpolate", interpolate }, { "unfold", unfold }, { "pixel_shuffle", pixel_shuffle },
+    { "pool1d", pool1d },
+    { "pool2d", pool2d },
+    { "pool3d", pool3d },
+    { "adaptive pools", adaptive },
+    { "interpolate", interpolate },
+    { "unfold", unfold },
+    { "pixel_shuffle", pixel_shuffle },
 };
 const layers_family LAYERS_POOLING = LAYERS_FAMILY(tests);

@@ -1,5 +1,5 @@
-/* Pooling and resampling of images (N, C, H, W) and sequences (N, C, L); the axis N may be missing, but in
- * tuff_interpolate. <tuff/layers.h> says what holds for all functions here. */
+/* Pooling and resampling of images (N, C, H, W), sequences (N, C, L) and volumes (N, C, D, H, W); the axis N may be
+ * missing, but in tuff_interpolate. <tuff/layers.h> says what holds for all functions here. */
 #ifndef TUFF_PUBLIC_POOLING_H
 #define TUFF_PUBLIC_POOLING_H
 
@@ -22,6 +22,17 @@ typedef struct tuff_pool2d_desc {
     int64_t divisor_override; /* average alone; 0: the window's number of pixels */
 } tuff_pool2d_desc;
 
+/* depth, height, width; as for images */
+typedef struct tuff_pool3d_desc {
+    int64_t kernel[3]; /* required */
+    int64_t stride[3];
+    int64_t padding[3];
+    int64_t dilation[3];
+    bool ceil_mode;
+    bool exclude_padding;
+    int64_t divisor_override;
+} tuff_pool3d_desc;
+
 typedef struct tuff_pool1d_desc {
     int64_t kernel;       /* required */
     int64_t stride;       /* 0: the kernel's */
@@ -31,13 +42,15 @@ typedef struct tuff_pool1d_desc {
     bool exclude_padding; /* average alone: PyTorch's count_include_pad=False */
 } tuff_pool1d_desc;
 
-/* torch.nn.functional.max_pool1d and max_pool2d; the first of equal maxima gets the gradient. */
+/* torch.nn.functional.max_pool1d, max_pool2d, max_pool3d; the first of equal maxima gets the gradient. */
 TUFF_API tuff_tensor *tuff_max_pool1d(tuff_tensor *x, const tuff_pool1d_desc *desc);
 TUFF_API tuff_tensor *tuff_max_pool2d(tuff_tensor *x, const tuff_pool2d_desc *desc);
+TUFF_API tuff_tensor *tuff_max_pool3d(tuff_tensor *x, const tuff_pool3d_desc *desc);
 
-/* torch.nn.functional.avg_pool1d and avg_pool2d. */
+/* torch.nn.functional.avg_pool1d, avg_pool2d, avg_pool3d. */
 TUFF_API tuff_tensor *tuff_avg_pool1d(tuff_tensor *x, const tuff_pool1d_desc *desc);
 TUFF_API tuff_tensor *tuff_avg_pool2d(tuff_tensor *x, const tuff_pool2d_desc *desc);
+TUFF_API tuff_tensor *tuff_avg_pool3d(tuff_tensor *x, const tuff_pool3d_desc *desc);
 
 /* torch.nn.functional.adaptive_max_pool1d and so on: as many windows as are asked for (1 to 65535), whose sizes differ
  * by one where they must, and which then may overlap. */
@@ -45,6 +58,8 @@ TUFF_API tuff_tensor *tuff_adaptive_max_pool1d(tuff_tensor *x, int64_t length);
 TUFF_API tuff_tensor *tuff_adaptive_avg_pool1d(tuff_tensor *x, int64_t length);
 TUFF_API tuff_tensor *tuff_adaptive_max_pool2d(tuff_tensor *x, int64_t height, int64_t width);
 TUFF_API tuff_tensor *tuff_adaptive_avg_pool2d(tuff_tensor *x, int64_t height, int64_t width);
+TUFF_API tuff_tensor *tuff_adaptive_max_pool3d(tuff_tensor *x, int64_t depth, int64_t height, int64_t width);
+TUFF_API tuff_tensor *tuff_adaptive_avg_pool3d(tuff_tensor *x, int64_t depth, int64_t height, int64_t width);
 
 /* adaptive pooling to one pixel: (N, C, 1, 1) */
 TUFF_API tuff_tensor *tuff_global_max_pool2d(tuff_tensor *x);

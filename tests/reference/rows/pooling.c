@@ -65,43 +65,49 @@ static tuff_shape with_planes(tuff_shape shape, int axes, const int64_t *size) {
     return shape;
 }
 
-/* ---- windows ------------------------------------------------------------------------------------- */
+/* ---- windows: over depth, height and width, of which the first may not be there ------------------ */
 
 typedef struct pool {
     int axes;
-    ref_window window;
+    int64_t kernel[3], stride[3], padding[3], dilation[3];
     bool ceil_mode;
-    int64_t count[2]; /* not 0: adaptive */
+    int64_t count[3]; /* not 0: adaptive */
 } pool;
 
 static pool pool_of(const recipe_args *a, int axes) {
     pool p = { .axes = axes, .ceil_mode = arg_flag(a, "ceil_mode", false) };
-    ref_window *w = &p.window;
-    int first = 2 - axes;
-    w->kernel[0] = w->stride[0] = w->dilation[0] = 1;
-    arg_sizes(a, "kernel_size", w->kernel + first, axes, 0);
-    arg_sizes(a, "stride", w->stride + first, axes, 0);
-    arg_sizes(a, "padding", w->padding + first, axes, 0);
-    arg_sizes(a, "dilation", w->dilation + first, axes, 1);
-    for (int i = 0; i < 2; i++)
-        if (!w->stride[i]) w->stride[i] = w->kernel[i];
-    if (arg_given(a, "output_size")) p.count[0] = 1;
+    int first = 3 - axes;
+    for (int i = 0; i < 3; i++) {
+        p.kernel[i] = p.dilation[i] = 1;
+        if (arg_given(a, "output_size")) p.count[i] = 1;
+    }
+    arg_sizes(a, "kernel_size", p.kernel + first, axes, 0);
+    arg_sizes(a, "stride", p.stride + first, axes, 0);
+    arg_sizes(a, "padding", p.padding + first, axes, 0);
+    arg_sizes(a, "dilation", p.dilation + first, axes, 1);
     arg_sizes(a, "output_size", p.count + first, axes, 0);
+    for (int i = 0; i < 3; i++)
+        if (!p.stride[i]) p.stride[i] = p.kernel[i];
     return p;
 }
 
+/* 1 for axes that are not there. */
+static void volume_size(const tuff_shape *shape, int axes, int64_t *size) {
+    for (int i = 0; i < 3; i++) size[i] = i < 3 - axes ? 1 : shape->sizes[(int)shape->rank - 3 + i];
+}
+
 static tuff_shape pooled_shape(const ref *x, const pool *p) {
-    int64_t size[2], count[2];
-    plane_size(&x->shape, p->axes, size);
-    for (int i = 0; i < 2; i++) {
-        const ref_window *w = &p->window;
-        double room = (double)(size[i] + 2 * w->padding[i] - w->dilation[i] * (w->kernel[i] - 1) - 1);
-        double steps = room / (double)w->stride[i];
-        count[i] = p->count[0] ? p->count[i] : (int64_t)(p->ceil_mode ? ceil(steps) : floor(steps)) + 1;
+    tuff_shape shape = x->shape;
+    for (int i = 3 - p->axes; i < 3; i++) {
+        int64_t *size = &shape.sizes[(int)shape.rank - 3 + i], room, count;
+        room = *size + 2 * p->padding[i] - p->dilation[i] * (p->kernel[i] - 1) - 1;
+        double steps = (double)room / (double)p->stride[i];
+        count = (int64_t)(p->ceil_mode ? ceil(steps) : floor(steps)) + 1;
         /* the last window must start within the image or before it */
-        if (!p->count[0] && (count[i] - 1) * w->stride[i] >= size[i] + w->padding[i]) count[i]--;
+        if ((count - 1) * p->stride[i] >= *size + p->padding[i]) count--;
+        *size = p->count[i] ? p->count[i] : count;
     }
-    return with_planes(x->shape, p->axes, count);
+    return shape;
 }
 
 /* One window along one axis: begin, begin + step, ... below end, within the image; its length with padding. */
@@ -110,59 +116,90 @@ typedef struct span {
 } span;
 
 static span span_of(const pool *p, int axis, int64_t size, int64_t count, int64_t o) {
-    const ref_window *w = &p->window;
-    if (p->count[0]) {
+    if (p->count[axis]) {
         double share = (double)size / (double)count;
-        return (span){ (int64_t)floor((double)o * share), (int64_t)ceil((double)(o + 1) * share), 1, 0 };
+        return (span){ (int64_t)floor((double)o * share + 1e-9), (int64_t)ceil((double)(o + 1) * share - 1e-9), 1, 0 };
     }
-    span s = { .begin = o * w->stride[axis] - w->padding[axis], .step = w->dilation[axis] };
-    s.end = s.begin + w->dilation[axis] * (w->kernel[axis] - 1) + 1;
-    if (s.end > size + w->padding[axis]) s.end = size + w->padding[axis];
+    span s = { .begin = o * p->stride[axis] - p->padding[axis], .step = p->dilation[axis] };
+    s.end = s.begin + p->dilation[axis] * (p->kernel[axis] - 1) + 1;
+    if (s.end > size + p->padding[axis]) s.end = size + p->padding[axis];
     s.padded = s.end - s.begin;
     while (s.begin < 0) s.begin += s.step;
     if (s.end > size) s.end = size;
     return s;
 }
 
-/* Calls for every window: rows and columns of plane `plane` of x make element `out`. */
-typedef void each_window(links *l, const ref *x, int64_t out, int64_t start, int64_t width, span rows, span columns,
-                         const recipe_args *a);
+/* A window: its spans, and where its volume starts in x. */
+typedef struct window {
+    span axes[3];
+    int64_t start, size[3];
+} window;
+
+static int64_t window_element(const window *w, int64_t depth, int64_t row, int64_t column) {
+    return w->start + (depth * w->size[1] + row) * w->size[2] + column;
+}
+
+/* Calls for every window of x, which makes element `out`. */
+typedef void each_window(links *l, const ref *x, int64_t out, const window *w, const recipe_args *a);
 
 static void each_window_of(each_window *visit, links *l, const ref *x, const tuff_shape *out, const recipe_args *a,
                            int axes) {
     pool p = pool_of(a, axes);
-    int64_t size[2], count[2];
-    plane_size(&x->shape, axes, size);
-    plane_size(out, axes, count);
+    window w;
+    int64_t count[3];
+    volume_size(&x->shape, axes, w.size);
+    volume_size(out, axes, count);
     for (int64_t i = 0; i < ref_count(out); i++) {
-        int64_t plane = i / (count[0] * count[1]), row = i / count[1] % count[0], column = i % count[1];
-        visit(l, x, i, plane * size[0] * size[1], size[1], span_of(&p, 0, size[0], count[0], row),
-              span_of(&p, 1, size[1], count[1], column), a);
+        int64_t rest = i;
+        for (int axis = 3; axis-- > 0; rest /= count[axis])
+            w.axes[axis] = span_of(&p, axis, w.size[axis], count[axis], rest % count[axis]);
+        w.start = rest * w.size[0] * w.size[1] * w.size[2];
+        visit(l, x, i, &w, a);
     }
 }
 
 /* The first largest element. */
-static void max_window(links *l, const ref *x, int64_t out, int64_t start, int64_t width, span rows, span columns,
-                       const recipe_args *a) {
+static void max_window(links *l, const ref *x, int64_t out, const window *w, const recipe_args *a) {
     (void)a;
+    const span *s = w->axes;
     int64_t best = -1;
-    for (int64_t row = rows.begin; row < rows.end; row += rows.step)
-        for (int64_t column = columns.begin; column < columns.end; column += columns.step) {
-            int64_t at = start + row * width + column;
-            if (best < 0 || x->v[at] > x->v[best]) best = at;
-        }
+    for (int64_t depth = s[0].begin; depth < s[0].end; depth += s[0].step)
+        for (int64_t row = s[1].begin; row < s[1].end; row += s[1].step)
+            for (int64_t column = s[2].begin; column < s[2].end; column += s[2].step) {
+                int64_t at = window_element(w, depth, row, column);
+                if (best < 0 || x->v[at] > x->v[best]) best = at;
+            }
     link(l, out, best, 1);
 }
 
-static void avg_window(links *l, const ref *x, int64_t out, int64_t start, int64_t width, span rows, span columns,
-                       const recipe_args *a) {
+static void avg_window(links *l, const ref *x, int64_t out, const window *w, const recipe_args *a) {
     (void)x;
-    int64_t inside = (rows.end - rows.begin) * (columns.end - columns.begin);
-    bool padding_counts = arg_flag(a, "count_include_pad", true) && rows.padded;
-    int64_t divisor = arg_int(a, "divisor_override", padding_counts ? rows.padded * columns.padded : inside);
-    for (int64_t row = rows.begin; row < rows.end; row++)
-        for (int64_t column = columns.begin; column < columns.end; column++)
-            link(l, out, start + row * width + column, 1.0 / (double)divisor);
+    const span *s = w->axes;
+    int64_t inside = 1, padded = 1;
+    for (int axis = 0; axis < 3; axis++) {
+        inside *= s[axis].end - s[axis].begin;
+        padded *= s[axis].padded;
+    }
+    bool padding_counts = arg_flag(a, "count_include_pad", true) && !arg_given(a, "output_size");
+    int64_t divisor = arg_int(a, "divisor_override", padding_counts ? padded : inside);
+    for (int64_t depth = s[0].begin; depth < s[0].end; depth++)
+        for (int64_t row = s[1].begin; row < s[1].end; row++)
+            for (int64_t column = s[2].begin; column < s[2].end; column++)
+                link(l, out, window_element(w, depth, row, column), 1.0 / (double)divisor);
+}
+
+/* The smallest gap between two elements of a volume: no window has a smaller one. Zeros are exact. */
+static double smallest_gap(const ref *x, int axes) {
+    int64_t size[3];
+    double nearest = INFINITY;
+    volume_size(&x->shape, axes, size);
+    int64_t all = size[0] * size[1] * size[2];
+    for (int64_t i = 0; i < x->count; i++)
+        for (int64_t j = 0; j < i; j++) {
+            bool zeros = x->v[i] == 0 && x->v[j] == 0;
+            if (i / all == j / all && !zeros) nearest = fmin(nearest, fabs(x->v[i] - x->v[j]));
+        }
+    return nearest;
 }
 
 #define POOL(KIND, NAME, AXES)                                                                                         \
@@ -174,36 +211,24 @@ static void avg_window(links *l, const ref *x, int64_t out, int64_t start, int64
         return pooled_shape(x, &p);                                                                                    \
     }                                                                                                                  \
     LINKED(NAME, NAME##_shape(in[0], a))
-POOL(max, max_pool1d, 1)
-POOL(max, max_pool2d, 2)
+#define MAX_POOL(NAME, AXES)                                                                                           \
+    POOL(max, NAME, AXES)                                                                                              \
+    KINK(NAME##_kink) {                                                                                                \
+        (void)a, (void)y;                                                                                              \
+        return smallest_gap(in[0], AXES);                                                                              \
+    }
+MAX_POOL(max_pool1d, 1)
+MAX_POOL(max_pool2d, 2)
+MAX_POOL(max_pool3d, 3)
 POOL(avg, avg_pool1d, 1)
 POOL(avg, avg_pool2d, 2)
-POOL(max, adaptive_max_pool1d, 1)
-POOL(max, adaptive_max_pool2d, 2)
+POOL(avg, avg_pool3d, 3)
+MAX_POOL(adaptive_max_pool1d, 1)
+MAX_POOL(adaptive_max_pool2d, 2)
+MAX_POOL(adaptive_max_pool3d, 3)
 POOL(avg, adaptive_avg_pool1d, 1)
 POOL(avg, adaptive_avg_pool2d, 2)
-
-/* The smallest gap between two elements of a plane: no window has a smaller one. Zeros are exact. */
-static double smallest_gap(const ref *x, int axes) {
-    int64_t size[2];
-    double nearest = INFINITY;
-    plane_size(&x->shape, axes, size);
-    for (int64_t i = 0; i < x->count; i++)
-        for (int64_t j = 0; j < i; j++) {
-            bool zeros = x->v[i] == 0 && x->v[j] == 0;
-            if (i / (size[0] * size[1]) == j / (size[0] * size[1]) && !zeros)
-                nearest = fmin(nearest, fabs(x->v[i] - x->v[j]));
-        }
-    return nearest;
-}
-KINK(kink_1d) {
-    (void)a, (void)y;
-    return smallest_gap(in[0], 1);
-}
-KINK(kink_2d) {
-    (void)a, (void)y;
-    return smallest_gap(in[0], 2);
-}
+POOL(avg, adaptive_avg_pool3d, 3)
 
 /* ---- interpolate --------------------------------------------------------------------------------- */
 
@@ -379,14 +404,18 @@ static void pixel_unshuffle_links(links *l, const ref *x, const tuff_shape *out,
 LINKED(pixel_unshuffle, shuffled(in[0], arg_int(a, "downscale_factor", 1), false))
 
 static const recipe_operator rows[] = {
-    KINKED(max_pool1d, "pooling", kink_1d),
-    KINKED(max_pool2d, "pooling", kink_2d),
+    KINKED(max_pool1d, "pooling", max_pool1d_kink),
+    KINKED(max_pool2d, "pooling", max_pool2d_kink),
+    KINKED(max_pool3d, "pooling", max_pool3d_kink),
     ROW(avg_pool1d, "pooling"),
     ROW(avg_pool2d, "pooling"),
-    KINKED(adaptive_max_pool1d, "pooling", kink_1d),
-    KINKED(adaptive_max_pool2d, "pooling", kink_2d),
+    ROW(avg_pool3d, "pooling"),
+    KINKED(adaptive_max_pool1d, "pooling", adaptive_max_pool1d_kink),
+    KINKED(adaptive_max_pool2d, "pooling", adaptive_max_pool2d_kink),
+    KINKED(adaptive_max_pool3d, "pooling", adaptive_max_pool3d_kink),
     ROW(adaptive_avg_pool1d, "pooling"),
     ROW(adaptive_avg_pool2d, "pooling"),
+    ROW(adaptive_avg_pool3d, "pooling"),
     ROW(interpolate, "pooling"),
     ROW(unfold, "pooling"),
     ROW(fold, "pooling"),
