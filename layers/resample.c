@@ -19,7 +19,7 @@
 enum { LANES = 64, MOST_WORDS = 1 << 23 };
 enum { SIZE = 0, SCALE, MODE, ALIGN_CORNERS, RECOMPUTE, ATTRIBUTES };
 
-#define MODES "nearest|linear|bilinear|bicubic|area|nearest-exact"
+#define MODES "nearest|linear|bilinear|trilinear|bicubic|area|nearest-exact"
 static const attribute attributes[ATTRIBUTES] = {
     [SIZE] = { .name = "size", .type = ATTRIBUTE_INTS },
     [SCALE] = { .name = "scale_factor", .type = ATTRIBUTE_FLOATS },
@@ -337,79 +337,115 @@ tuff_tensor *resample(tuff_tensor *x, const resampling *r) {
 
 /* ---- interpolate --------------------------------------------------------------------------------- */
 
-/* Axis 1 is the last one; a sequence has the height 1. */
-static tuff_result interpolation_of(tuff_graph *graph, const node *node, const tuff_tensor *x, resampling *r) {
+/* Of slices, and along the depth. */
+typedef struct interpolation {
+    resampling plane, depth;
+} interpolation;
+
+/* How many axes a mode is for; 0: any number. */
+static uint32_t axes_of(resample_mode mode) {
+    return mode == RESAMPLE_LINEAR                                 ? 1
+           : mode == RESAMPLE_TRILINEAR                            ? 3
+           : mode == RESAMPLE_BILINEAR || mode == RESAMPLE_BICUBIC ? 2
+                                                                   : 0;
+}
+
+/* The last axis is the plane's axis 1, the depth is its own axis 0; what is not there stays as it is. sizes: the
+ * result's axes behind N and C. */
+static tuff_result interpolation_of(tuff_graph *graph, const node *node, const tuff_tensor *x, interpolation *i,
+                                    int64_t sizes[3]) {
     const attribute_value *a = node->attributes;
     char text[160], shape[SHAPE_TEXT];
     node_text(node, text);
-    if (x->shape.rank != 3 && x->shape.rank != 4)
-        return graph_fail(graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, L) or (N, C, H, W)", text,
-                          x->name, shape_text(&x->shape, shape));
-    int64_t axes = x->shape.rank - 2;
-    *r = (resampling){ .mode = (resample_mode)a[MODE].i,
-                       .align_corners = a[ALIGN_CORNERS].i,
-                       .recompute_scale_factor = a[RECOMPUTE].i };
-    bool cubic = r->mode == RESAMPLE_BICUBIC, linear = r->mode == RESAMPLE_LINEAR || r->mode == RESAMPLE_BILINEAR;
-    if ((r->mode == RESAMPLE_LINEAR && axes != 1) || ((cubic || r->mode == RESAMPLE_BILINEAR) && axes != 2))
+    shape_text(&x->shape, shape);
+    if (x->shape.rank < 3 || x->shape.rank > 5)
         return graph_fail(graph, TUFF_ERROR_SHAPE,
-                          "%s: '%s' %s: linear is for (N, C, L), bilinear and bicubic are for (N, C, H, W)", text,
-                          x->name, shape_text(&x->shape, shape));
-    if (r->align_corners && !linear && !cubic)
-        return graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s: align_corners is for linear, bilinear and bicubic alone",
-                          text);
-    const int64_t given = a[SIZE].i ? a[SIZE].i : a[SCALE].i;
-    if (!a[SIZE].i == !a[SCALE].i || (given != 1 && given != axes) || (a[SIZE].i && r->recompute_scale_factor))
+                          "%s: '%s' %s must have the shape (N, C, L), (N, C, H, W) or (N, C, D, H, W)", text, x->name,
+                          shape);
+    uint32_t axes = x->shape.rank - 2;
+    resampling r = { .mode = (resample_mode)a[MODE].i,
+                     .align_corners = a[ALIGN_CORNERS].i,
+                     .recompute_scale_factor = a[RECOMPUTE].i,
+                     .size = { a[SIZE].i ? 1 : 0, a[SIZE].i ? 1 : 0 },
+                     .scale = { 1, 1 } };
+    if (axes_of(r.mode) && axes_of(r.mode) != axes)
+        return graph_fail(graph, TUFF_ERROR_SHAPE,
+                          "%s: '%s' %s: linear is for (N, C, L), bilinear and bicubic for (N, C, H, W), trilinear for "
+                          "(N, C, D, H, W)",
+                          text, x->name, shape);
+    if (r.align_corners && !axes_of(r.mode))
         return graph_fail(graph, TUFF_ERROR_ARGUMENT,
-                          "%s: either size or scale_factor must be given, 1 or %lld of it; recompute_scale_factor goes "
+                          "%s: align_corners is for linear, bilinear, trilinear and bicubic alone", text);
+    const int64_t given = a[SIZE].i ? a[SIZE].i : a[SCALE].i;
+    if (!a[SIZE].i == !a[SCALE].i || (given != 1 && given != axes) || (a[SIZE].i && r.recompute_scale_factor))
+        return graph_fail(graph, TUFF_ERROR_ARGUMENT,
+                          "%s: either size or scale_factor must be given, 1 or %u of it; recompute_scale_factor goes "
                           "with scale_factor",
-                          text, (long long)axes);
-    r->size[0] = a[SIZE].i ? 1 : 0;
-    r->scale[0] = 1;
-    for (int64_t axis = 2 - axes; axis < 2; axis++) {
-        int64_t at = given == 1 ? 0 : axis;
-        if (a[SIZE].i) r->size[axis] = a[SIZE].list[at];
-        if (a[SCALE].i) r->scale[axis] = a[SCALE].numbers[at];
-        int64_t size = resampled_size(r, (uint32_t)axis, x->shape.sizes[2 + axis - (2 - axes)]);
-        if ((a[SIZE].i && r->size[axis] < 1) || size < 1 || size > INT32_MAX)
-            return graph_fail(
-                graph, TUFF_ERROR_ARGUMENT,
-                "%s: '%s' %s cannot get this size along axis %lld: size, or size times scale_factor, is 1 "
-                "to %d",
-                text, x->name, shape_text(&x->shape, shape), (long long)(axis + axes), INT32_MAX);
+                          text, axes);
+    *i = (interpolation){ r, r };
+    for (uint32_t at = 0; at < axes; at++) {
+        bool depth = axes == 3 && at == 0;
+        resampling *part = depth ? &i->depth : &i->plane;
+        uint32_t axis = depth ? 0 : at + 2 - axes;
+        if (a[SIZE].i) part->size[axis] = a[SIZE].list[given == 1 ? 0 : at];
+        if (a[SCALE].i) part->scale[axis] = a[SCALE].numbers[given == 1 ? 0 : at];
+        sizes[at] = resampled_size(part, axis, x->shape.sizes[2 + at]);
+        if ((a[SIZE].i && part->size[axis] < 1) || sizes[at] < 1 || sizes[at] > INT32_MAX)
+            return graph_fail(graph, TUFF_ERROR_ARGUMENT,
+                              "%s: '%s' %s cannot get this size along axis %u: size, or size times scale_factor, is 1 "
+                              "to %d",
+                              text, x->name, shape, 2 + at, INT32_MAX);
     }
     return TUFF_OK;
 }
 
 static tuff_result infer_interpolate(inference *inference) {
     const tuff_tensor *x = inference->node->inputs[0];
-    uint32_t rank = x->shape.rank;
-    resampling r;
-    TRY(interpolation_of(inference->graph, inference->node, x, &r));
+    interpolation i;
+    int64_t sizes[3];
+    TRY(interpolation_of(inference->graph, inference->node, x, &i, sizes));
     inference->shapes[0] = x->shape;
-    for (uint32_t axis = rank == 3; axis < 2; axis++)
-        inference->shapes[0].sizes[rank - 2 + axis] = resampled_size(&r, axis, x->shape.sizes[rank - 2 + axis]);
+    memcpy(inference->shapes[0].sizes + 2, sizes, (x->shape.rank - 2) * sizeof *sizes);
     return TUFF_OK;
+}
+
+/* Whatever the scale, means over parts of equal sizes. */
+static tuff_tensor *interpolate_area(tuff_tensor *x, const int64_t sizes[3]) {
+    switch (x->shape.rank) {
+    case 3: return tuff_adaptive_avg_pool1d(x, sizes[0]);
+    case 4: return tuff_adaptive_avg_pool2d(x, sizes[0], sizes[1]);
+    default: return tuff_adaptive_avg_pool3d(x, sizes[0], sizes[1], sizes[2]);
+    }
+}
+
+/* (N, C, D, H, W): each slice, and then along the depth, where a slice's pixels are one row. */
+static tuff_tensor *interpolate_volumes(tuff_tensor *x, interpolation *i, const int64_t sizes[3]) {
+    const int32_t exchange[] = { 0, 2, 1, 3, 4 }; /* of channels and depth */
+    const int64_t *s = x->shape.sizes, channels = s[1], depth = s[2];
+    x = resample(tuff_reshape(tuff_permute(x, exchange, 5), TUFF_SHAPE(-1, channels, s[3], s[4])), &i->plane);
+    x = tuff_permute(tuff_reshape(x, TUFF_SHAPE(-1, depth, channels, sizes[1], sizes[2])), exchange, 5);
+    if (i->depth.size[0]) i->depth.size[1] = sizes[1] * sizes[2];
+    x = resample(tuff_reshape(x, TUFF_SHAPE(-1, channels, depth, sizes[1] * sizes[2])), &i->depth);
+    return tuff_reshape(x, TUFF_SHAPE(-1, channels, sizes[0], sizes[1], sizes[2]));
 }
 
 static tuff_result expand_interpolate(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                       tuff_tensor **outputs) {
     (void)training;
     tuff_tensor *x = inputs[0];
-    const int64_t *sizes = x->shape.sizes;
-    bool sequence = x->shape.rank == 3;
-    resampling r;
-    TRY(interpolation_of(graph, node, x, &r));
-    if (r.mode == RESAMPLE_AREA) { /* whatever the scale, parts of equal sizes */
-        int64_t size[2];
-        for (uint32_t axis = sequence; axis < 2; axis++)
-            size[axis] = resampled_size(&r, axis, sizes[2 + axis - sequence]);
-        outputs[0] = sequence ? tuff_adaptive_avg_pool1d(x, size[1]) : tuff_adaptive_avg_pool2d(x, size[0], size[1]);
-        return graph->result;
-    }
-    if (sequence) x = tuff_reshape(x, TUFF_SHAPE(-1, sizes[1], 1, sizes[2]));
-    x = resample(x, &r);
-    if (sequence && x) x = tuff_reshape(x, TUFF_SHAPE(-1, x->shape.sizes[1], x->shape.sizes[3]));
-    outputs[0] = x;
+    const int64_t *s = x->shape.sizes;
+    interpolation i;
+    int64_t sizes[3];
+    TRY(interpolation_of(graph, node, x, &i, sizes));
+    if (i.plane.mode == RESAMPLE_AREA)
+        outputs[0] = interpolate_area(x, sizes);
+    else if (x->shape.rank == 5)
+        outputs[0] = interpolate_volumes(x, &i, sizes);
+    else if (x->shape.rank == 4)
+        outputs[0] = resample(x, &i.plane);
+    else
+        outputs[0] = tuff_reshape(resample(tuff_reshape(x, TUFF_SHAPE(-1, s[1], 1, s[2])), &i.plane),
+                                  TUFF_SHAPE(-1, s[1], sizes[0]));
     return graph->result;
 }
 
@@ -418,7 +454,7 @@ const operator operator_interpolate = {
     .formula = "x in another size, each pixel a weighted sum of its nearest 1, 2 or 4 along each axis, or a mean",
     .inputs = { "input" },
     .pytorch = "torch.nn.functional.interpolate",
-    .limits = "trilinear and volumes (N, C, D, H, W); antialias",
+    .limits = "antialias; more than about 1.6 million pixels along an axis",
     .attributes = attributes,
     .attribute_count = ATTRIBUTES,
     .infer = infer_interpolate,
@@ -437,12 +473,12 @@ tuff_tensor *tuff_interpolate(tuff_tensor *x, const tuff_interpolate_desc *desc)
     attribute_value a[ATTRIBUTES] = { [MODE] = { .i = desc->mode },
                                       [ALIGN_CORNERS] = { .i = desc->align_corners },
                                       [RECOMPUTE] = { .i = desc->recompute_scale_factor } };
-    uint32_t axes = x->shape.rank == 3 ? 1 : 2;
-    if (desc->size[0] || desc->size[1]) a[SIZE].i = axes;
-    if (desc->scale_factor[0] != 0 || desc->scale_factor[1] != 0) a[SCALE].i = axes;
+    uint32_t axes = x->shape.rank == 3 ? 1 : x->shape.rank == 5 ? 3 : 2;
     for (uint32_t axis = 0; axis < axes; axis++) {
-        if (a[SIZE].i) a[SIZE].list[axis] = desc->size[axis];
-        if (a[SCALE].i) a[SCALE].numbers[axis] = desc->scale_factor[axis];
+        if (desc->size[axis]) a[SIZE].i = axes;
+        if (desc->scale_factor[axis] != 0) a[SCALE].i = axes;
+        a[SIZE].list[axis] = desc->size[axis];
+        a[SCALE].numbers[axis] = desc->scale_factor[axis];
     }
     return apply_unary(&operator_interpolate, x, a);
 }

@@ -10,7 +10,8 @@
 typedef enum resample_mode {
     RESAMPLE_NEAREST = 0,
     RESAMPLE_LINEAR,
-    RESAMPLE_BILINEAR, /* the same, of images */
+    RESAMPLE_BILINEAR,  /* the same, of images */
+    RESAMPLE_TRILINEAR, /* and of volumes */
     RESAMPLE_BICUBIC,
     RESAMPLE_AREA,
     RESAMPLE_NEAREST_EXACT,

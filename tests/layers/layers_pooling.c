@@ -78,6 +78,9 @@ static void interpolate(layers_case *c) {
                                                                     .mode = TUFF_INTERPOLATE_BICUBIC,
                                                                     .align_corners = true }),
                   "interpolate", "size=5,6 mode=bicubic align_corners");
+    layers_expect(tuff_interpolate(layers_input(c, TUFF_SHAPE(2, 3, 4, 5, 6)),
+                                   &(tuff_interpolate_desc){ .size = { 5, 6, 7 }, .mode = TUFF_INTERPOLATE_TRILINEAR }),
+                  "interpolate", "size=5,6,7 mode=trilinear");
     tuff_interpolate(image, NULL);
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "interpolate size scale_factor");
     tuff_interpolate(layers_input(c, TUFF_SHAPE(2, 3, 11)),

@@ -69,23 +69,24 @@ TUFF_API tuff_tensor *tuff_global_avg_pool2d(tuff_tensor *x);
 
 typedef enum tuff_interpolate_mode {
     TUFF_INTERPOLATE_NEAREST = 0,
-    TUFF_INTERPOLATE_LINEAR,   /* (N, C, L) alone */
-    TUFF_INTERPOLATE_BILINEAR, /* (N, C, H, W) alone */
-    TUFF_INTERPOLATE_BICUBIC,  /* (N, C, H, W) alone */
-    TUFF_INTERPOLATE_AREA,     /* adaptive average pooling */
+    TUFF_INTERPOLATE_LINEAR,    /* (N, C, L) alone */
+    TUFF_INTERPOLATE_BILINEAR,  /* (N, C, H, W) alone */
+    TUFF_INTERPOLATE_TRILINEAR, /* (N, C, D, H, W) alone */
+    TUFF_INTERPOLATE_BICUBIC,   /* (N, C, H, W) alone */
+    TUFF_INTERPOLATE_AREA,      /* adaptive average pooling */
     TUFF_INTERPOLATE_NEAREST_EXACT,
 } tuff_interpolate_mode;
 
-/* Either size or scale_factor; of a sequence the first of the two. */
+/* Either size or scale_factor, for as many axes as there are. */
 typedef struct tuff_interpolate_desc {
-    int64_t size[2];
-    double scale_factor[2];
+    int64_t size[3];
+    double scale_factor[3];
     tuff_interpolate_mode mode;
-    bool align_corners;          /* linear, bilinear, bicubic: the corners' centres stay where they are */
+    bool align_corners;          /* linear to bicubic: the corners' centres stay where they are */
     bool recompute_scale_factor; /* coordinates follow from the sizes, not from scale_factor */
 } tuff_interpolate_desc;
 
-/* torch.nn.functional.interpolate: (N, C, L) or (N, C, H, W). */
+/* torch.nn.functional.interpolate: (N, C, L), (N, C, H, W) or (N, C, D, H, W). */
 TUFF_API tuff_tensor *tuff_interpolate(tuff_tensor *x, const tuff_interpolate_desc *desc);
 
 /* torch.nn.functional.pixel_shuffle: (..., C r r, H, W) to (..., C, H r, W r); and back. */

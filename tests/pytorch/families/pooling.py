@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 def interpolate(x, a):
     a = dict(a)
-    if a.get("mode", "nearest") in ("linear", "bilinear", "bicubic"):
+    if a.get("mode", "nearest") in ("linear", "bilinear", "trilinear", "bicubic"):
         a.setdefault("align_corners", False)
     if isinstance(a.get("scale_factor"), int):
         a["scale_factor"] = float(a["scale_factor"])

@@ -51,20 +51,6 @@ static void backward(list_links *list, const ref *x, const ref *gy, ref *g, cons
         backward(NAME##_links, in[0], gy, g[0], a);                                                                    \
     }
 
-/* ---- planes: everything is done to each one, the last `axes` axes -------------------------------- */
-
-/* Height and width of a plane; a sequence has the height 1. */
-static void plane_size(const tuff_shape *shape, int axes, int64_t *size) {
-    size[0] = axes == 2 ? shape->sizes[shape->rank - 2] : 1;
-    size[1] = shape->sizes[shape->rank - 1];
-}
-
-static tuff_shape with_planes(tuff_shape shape, int axes, const int64_t *size) {
-    if (axes == 2) shape.sizes[shape.rank - 2] = size[0];
-    shape.sizes[shape.rank - 1] = size[1];
-    return shape;
-}
-
 /* ---- windows: over depth, height and width, of which the first may not be there ------------------ */
 
 typedef struct pool {
@@ -232,14 +218,14 @@ POOL(avg, adaptive_avg_pool3d, 3)
 
 /* ---- interpolate --------------------------------------------------------------------------------- */
 
-/* The size of an axis afterwards, and in *scale the factor of its coordinates. */
+/* The size of an axis (0 is the depth) afterwards, and in *scale the factor of its coordinates. */
 static int64_t interpolated_size(const recipe_args *a, int axes, int axis, int64_t size, double *scale) {
-    int64_t sizes[2] = { 0 };
-    double factors[2] = { 0 };
+    int64_t sizes[3] = { 0 };
+    double factors[3] = { 0 };
     arg_sizes(a, "size", sizes, axes, 0);
     arg_numbers(a, "scale_factor", factors, axes, 0);
-    if (axes == 1 && axis == 0) return *scale = 1, 1;
-    int at = axis - (2 - axes);
+    int at = axis - (3 - axes);
+    if (at < 0) return *scale = 1, 1;
     int64_t out = sizes[0] ? sizes[at] : (int64_t)((double)size * factors[at]);
     *scale = sizes[0] || arg_flag(a, "recompute_scale_factor", false) ? (double)out / (double)size : factors[at];
     return out;
@@ -247,11 +233,11 @@ static int64_t interpolated_size(const recipe_args *a, int axes, int axis, int64
 
 static tuff_shape interpolated_shape(const ref *x, const recipe_args *a) {
     int axes = (int)x->shape.rank - 2;
-    int64_t size[2], out[2];
+    tuff_shape shape = x->shape;
     double scale;
-    plane_size(&x->shape, axes, size);
-    for (int axis = 0; axis < 2; axis++) out[axis] = interpolated_size(a, axes, axis, size[axis], &scale);
-    return with_planes(x->shape, axes, out);
+    for (int at = 0; at < axes; at++)
+        shape.sizes[2 + at] = interpolated_size(a, axes, at + 3 - axes, x->shape.sizes[2 + at], &scale);
+    return shape;
 }
 
 static double cubic_weight(double distance) {
@@ -286,22 +272,25 @@ static double interpolated_weight(const recipe_args *a, int64_t in, int64_t size
     return weight;
 }
 
+/* Along depth, height and width. */
 static void interpolate_links(links *l, const ref *x, const tuff_shape *out, const recipe_args *a) {
     int axes = (int)x->shape.rank - 2;
-    int64_t size[2], count[2];
-    double scale[2];
-    plane_size(&x->shape, axes, size);
-    for (int axis = 0; axis < 2; axis++) count[axis] = interpolated_size(a, axes, axis, size[axis], &scale[axis]);
-    for (int64_t i = 0; i < ref_count(out); i++)
-        for (int64_t row = 0; row < size[0]; row++) {
-            double height =
-                axes == 1 ? 1 : interpolated_weight(a, row, size[0], i / count[1] % count[0], count[0], scale[0]);
-            for (int64_t column = 0; height != 0 && column < size[1]; column++) {
-                double width = interpolated_weight(a, column, size[1], i % count[1], count[1], scale[1]);
-                int64_t at = (i / (count[0] * count[1]) * size[0] + row) * size[1] + column;
-                if (width != 0) link(l, i, at, height * width);
-            }
+    int64_t size[3], count[3], at[3];
+    double scale[3];
+    volume_size(&x->shape, axes, size);
+    for (int axis = 0; axis < 3; axis++) count[axis] = interpolated_size(a, axes, axis, size[axis], &scale[axis]);
+    int64_t volume = size[0] * size[1] * size[2];
+    for (int64_t i = 0; i < ref_count(out); i++) {
+        int64_t rest = i;
+        for (int axis = 3; axis-- > 0; rest /= count[axis]) at[axis] = rest % count[axis];
+        for (int64_t in = 0; in < volume; in++) {
+            int64_t from[3] = { in / (size[1] * size[2]), in / size[2] % size[1], in % size[2] };
+            double weight = 1;
+            for (int axis = 3 - axes; axis < 3 && weight != 0; axis++)
+                weight *= interpolated_weight(a, from[axis], size[axis], at[axis], count[axis], scale[axis]);
+            if (weight != 0) link(l, i, rest * volume + in, weight);
         }
+    }
 }
 LINKED(interpolate, interpolated_shape(in[0], a))
 
