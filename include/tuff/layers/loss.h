@@ -12,6 +12,7 @@ typedef enum tuff_loss_reduction {
     TUFF_REDUCE_MEAN = 0,
     TUFF_REDUCE_SUM,
     TUFF_REDUCE_NONE,
+    TUFF_REDUCE_BATCH_MEAN, /* tuff_kl_div alone */
 } tuff_loss_reduction;
 
 typedef struct tuff_loss_desc {
@@ -69,6 +70,46 @@ TUFF_API tuff_tensor *tuff_l1_loss(tuff_tensor *input, tuff_tensor *target,
 TUFF_API tuff_tensor *tuff_smooth_l1_loss(tuff_tensor *input, tuff_tensor *target, float beta,
                                           const tuff_loss_desc *desc);
 TUFF_API tuff_tensor *tuff_huber_loss(tuff_tensor *input, tuff_tensor *target, float delta, const tuff_loss_desc *desc);
+
+typedef struct tuff_binary_cross_entropy_desc {
+    tuff_loss_reduction reduction;
+    tuff_tensor *weight, *pos_weight; /* NULL: 1; they broadcast to the input */
+} tuff_binary_cross_entropy_desc;
+
+/* torch.nn.functional.binary_cross_entropy_with_logits: equal shapes. */
+TUFF_API tuff_tensor *tuff_binary_cross_entropy_with_logits(tuff_tensor *input, tuff_tensor *target,
+                                                            const tuff_binary_cross_entropy_desc *desc);
+
+typedef struct tuff_kl_div_desc {
+    tuff_loss_reduction reduction; /* TUFF_REDUCE_BATCH_MEAN: the sum over the size of the first axis */
+    bool log_target;
+} tuff_kl_div_desc;
+
+/* torch.nn.functional.kl_div: the input logarithms of probabilities, the target probabilities, or with log_target their
+ * logarithms; equal shapes. */
+TUFF_API tuff_tensor *tuff_kl_div(tuff_tensor *input, tuff_tensor *target, const tuff_kl_div_desc *desc);
+
+/* torch.nn.functional.hinge_embedding_loss (margin 1 by default), of targets 1 and -1. Equal shapes. */
+TUFF_API tuff_tensor *tuff_hinge_embedding_loss(tuff_tensor *input, tuff_tensor *target, float margin,
+                                                const tuff_loss_desc *desc);
+/* torch.nn.functional.margin_ranking_loss (margin 0 by default), of targets 1 and -1. Equal shapes. */
+TUFF_API tuff_tensor *tuff_margin_ranking_loss(tuff_tensor *input1, tuff_tensor *input2, tuff_tensor *target,
+                                               float margin, const tuff_loss_desc *desc);
+/* torch.nn.functional.cosine_embedding_loss (margin 0 by default): inputs (N, D) or (D), targets 1 and -1, (N) or ().
+ */
+TUFF_API tuff_tensor *tuff_cosine_embedding_loss(tuff_tensor *input1, tuff_tensor *input2, tuff_tensor *target,
+                                                 float margin, const tuff_loss_desc *desc);
+
+typedef struct tuff_triplet_margin_desc {
+    tuff_loss_reduction reduction;
+    float p;   /* of the norm; 0: 2 */
+    float eps; /* 0: 1e-6 */
+    bool swap;
+} tuff_triplet_margin_desc;
+
+/* torch.nn.functional.triplet_margin_loss (margin 1 by default): (..., D) each, distances along the last axis. */
+TUFF_API tuff_tensor *tuff_triplet_margin_loss(tuff_tensor *anchor, tuff_tensor *positive, tuff_tensor *negative,
+                                               float margin, const tuff_triplet_margin_desc *desc);
 
 typedef struct tuff_ctc_loss_desc {
     int32_t blank; /* the class that stands for no label */

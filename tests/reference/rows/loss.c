@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 int64_t loss_reduction(const recipe_args *a) {
-    return arg_is(a, "reduction", "sum")    ? REF_LOSS_SUM
-           : arg_is(a, "reduction", "none") ? REF_LOSS_NONE
-                                            : REF_LOSS_MEAN;
+    return arg_is(a, "reduction", "sum") || arg_is(a, "reduction", "batchmean") ? REF_LOSS_SUM
+           : arg_is(a, "reduction", "none")                                     ? REF_LOSS_NONE
+                                                                                : REF_LOSS_MEAN;
 }
 
 /* A loss of `terms` positions: a scalar, or one number for each. */
@@ -377,6 +377,195 @@ ELEMENTWISE(huber_loss, d <= arg_number(a, "delta", 1)
                             ? d * d / 2
                             : arg_number(a, "delta", 1) * (d - arg_number(a, "delta", 1) / 2))
 
+/* log sigmoid(x) */
+static double log_sigmoid(double x) {
+    return fmin(x, 0) - log1p(exp(-fabs(x)));
+}
+
+FORWARD(binary_cross_entropy_with_logits_forward) {
+    ref *loss = new_loss(a, &in[0]->shape);
+    double share = loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)in[0]->count : 1;
+    for (int64_t i = 0; i < in[0]->count; i++) {
+        double x = in[0]->v[i], y = in[1]->v[i];
+        double weight = in[2] ? in[2]->v[ref_offset(&in[2]->shape, &in[0]->shape, i)] : 1;
+        double positive = in[3] ? in[3]->v[ref_offset(&in[3]->shape, &in[0]->shape, i)] : 1;
+        double one = -positive * y * log_sigmoid(x) * weight, zero = -(1 - y) * log_sigmoid(-x) * weight;
+        add_loss(loss, i, one + zero, fabs(one) + fabs(zero), share);
+    }
+    return loss;
+}
+
+/* Adds a gradient that is the sum of two terms, which may cancel. */
+static void add_two(ref *g, int64_t i, double one, double two) {
+    if (!g) return;
+    g->v[i] += one + two;
+    g->abs[i] += fabs(one) + fabs(two);
+}
+
+static double arriving_at(const recipe_args *a, const ref *gy, int64_t i, int64_t count) {
+    return gy->v[gy->count > 1 ? i : 0] * (loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)count : 1);
+}
+
+GRADIENT(binary_cross_entropy_with_logits_gradient) {
+    UNUSED;
+    for (int64_t i = 0; i < in[0]->count; i++) {
+        double x = in[0]->v[i], t = in[1]->v[i], arriving = arriving_at(a, gy, i, in[0]->count);
+        double positive = in[3] ? in[3]->v[ref_offset(&in[3]->shape, &in[0]->shape, i)] : 1;
+        if (in[2]) arriving *= in[2]->v[ref_offset(&in[2]->shape, &in[0]->shape, i)];
+        add_two(g[0], i, -positive * t * exp(log_sigmoid(-x)) * arriving, (1 - t) * exp(log_sigmoid(x)) * arriving);
+        add_two(g[1], i, -positive * log_sigmoid(x) * arriving, log_sigmoid(-x) * arriving);
+    }
+}
+
+FORWARD(kl_div_forward) {
+    ref *loss = new_loss(a, &in[0]->shape);
+    double share = arg_is(a, "reduction", "batchmean")  ? 1 / (double)in[0]->shape.sizes[0]
+                   : loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)in[0]->count
+                                                        : 1;
+    for (int64_t i = 0; i < in[0]->count; i++) {
+        double x = in[0]->v[i], y = in[1]->v[i];
+        bool is_log = arg_flag(a, "log_target", false);
+        double p = is_log ? exp(y) : y, log_p = is_log ? y : y > 0 ? log(y) : 0;
+        add_loss(loss, i, p * (log_p - x), p * (fabs(log_p) + fabs(x)), share);
+    }
+    return loss;
+}
+
+GRADIENT(kl_div_gradient) {
+    UNUSED;
+    bool is_log = arg_flag(a, "log_target", false);
+    for (int64_t i = 0; i < in[0]->count; i++) {
+        double x = in[0]->v[i], t = in[1]->v[i], arriving = arriving_at(a, gy, i, in[0]->count);
+        if (arg_is(a, "reduction", "batchmean")) arriving /= (double)in[0]->shape.sizes[0];
+        if (g[0]) g[0]->v[i] -= (is_log ? exp(t) : t) * arriving;
+        if (g[0]) g[0]->abs[i] += (is_log ? exp(t) : t) * fabs(arriving);
+        if (!is_log && t == 0) continue; /* PyTorch's: 0 */
+        double scale = is_log ? exp(t) * arriving : arriving, log_t = is_log ? t : log(t);
+        add_two(g[1], i, log_t * scale, scale);
+        add_two(g[1], i, -x * scale, 0);
+    }
+}
+
+ELEMENTWISE(hinge_embedding_loss, (y != 1 ? fmax(0, arg_number(a, "margin", 1) - x) : 0) + (y != -1 ? x : 0))
+
+FORWARD(margin_ranking_loss_forward) {
+    ref *loss = new_loss(a, &in[0]->shape);
+    double share = loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)in[0]->count : 1,
+           margin = arg_number(a, "margin", 0);
+    for (int64_t i = 0; i < in[0]->count; i++) {
+        double term = margin - in[2]->v[i] * (in[0]->v[i] - in[1]->v[i]);
+        add_loss(loss, i, fmax(0, term), fabs(margin) + fabs(in[0]->v[i]) + fabs(in[1]->v[i]), share);
+    }
+    return loss;
+}
+
+/* A loss of vectors along the last axis: their number, and the shape without it. */
+static int64_t vectors_of(const ref *x, tuff_shape *shape) {
+    *shape = x->shape;
+    shape->rank--;
+    return ref_count(shape);
+}
+
+FORWARD(cosine_embedding_loss_forward) {
+    tuff_shape shape;
+    int64_t vectors = vectors_of(in[0], &shape), size = in[0]->count / vectors;
+    ref *loss = new_loss(a, &shape);
+    double share = loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)vectors : 1, margin = arg_number(a, "margin", 0);
+    for (int64_t n = 0; n < vectors; n++) {
+        double product = 0, first = 1e-12, second = 1e-12, absolute = 0;
+        for (int64_t d = n * size; d < (n + 1) * size; d++) {
+            product += in[0]->v[d] * in[1]->v[d];
+            absolute += fabs(in[0]->v[d] * in[1]->v[d]);
+            first += in[0]->v[d] * in[0]->v[d];
+            second += in[1]->v[d] * in[1]->v[d];
+        }
+        double cosine = product / sqrt(first * second), y = in[2]->v[n];
+        double term = y == 1 ? 1 - cosine : y == -1 ? fmax(0, cosine - margin) : 0;
+        add_loss(loss, n, term, (y == 1) + fabs(margin) + absolute / sqrt(first * second), share);
+    }
+    loss->terms += (double)size;
+    return loss;
+}
+
+/* d cosine / da = b / (|a| |b|) - cosine a / |a|^2 */
+GRADIENT(cosine_embedding_loss_gradient) {
+    UNUSED;
+    tuff_shape shape;
+    int64_t vectors = vectors_of(in[0], &shape), size = in[0]->count / vectors;
+    for (int64_t n = 0; n < vectors; n++) {
+        double product = 0, absolute = 0, squares[2] = { 1e-12, 1e-12 }, t = in[2]->v[n];
+        for (int64_t d = n * size; d < (n + 1) * size; d++) {
+            product += in[0]->v[d] * in[1]->v[d];
+            absolute += fabs(in[0]->v[d] * in[1]->v[d]);
+            for (int k = 0; k < 2; k++) squares[k] += in[k]->v[d] * in[k]->v[d];
+        }
+        double lengths = sqrt(squares[0] * squares[1]), cosine = product / lengths;
+        double slope = t == 1 ? -1 : t == -1 && cosine >= arg_number(a, "margin", 0) ? 1 : 0;
+        slope *= arriving_at(a, gy, n, vectors);
+        for (int k = 0; k < 2; k++)
+            for (int64_t d = n * size; g[k] && d < (n + 1) * size; d++) {
+                add_two(g[k], d, slope * in[1 - k]->v[d] / lengths, -slope * cosine * in[k]->v[d] / squares[k]);
+                g[k]->abs[d] += fabs(slope * in[k]->v[d] / squares[k]) * absolute / lengths;
+            }
+    }
+    for (int k = 0; k < 2; k++)
+        if (g[k]) g[k]->terms = fmax(g[k]->terms, (double)size);
+}
+
+static double distance_of(const recipe_args *a, const ref *x, const ref *y, int64_t n, int64_t size) {
+    double p = arg_number(a, "p", 2), sum = 0;
+    for (int64_t d = n * size; d < (n + 1) * size; d++)
+        sum += pow(fabs(x->v[d] - y->v[d] + arg_number(a, "eps", 1e-6)), p);
+    return pow(sum, 1 / p);
+}
+
+FORWARD(triplet_margin_loss_forward) {
+    tuff_shape shape;
+    int64_t vectors = vectors_of(in[0], &shape), size = in[0]->count / vectors;
+    ref *loss = new_loss(a, &shape);
+    double share = loss_reduction(a) == REF_LOSS_MEAN ? 1 / (double)vectors : 1, margin = arg_number(a, "margin", 1);
+    for (int64_t n = 0; n < vectors; n++) {
+        double near = distance_of(a, in[0], in[1], n, size), far = distance_of(a, in[0], in[2], n, size);
+        if (arg_flag(a, "swap", false)) far = fmin(far, distance_of(a, in[1], in[2], n, size));
+        add_loss(loss, n, fmax(0, margin + near - far), fabs(margin) + near + far, share);
+    }
+    loss->terms += (double)size;
+    return loss;
+}
+
+/* What a distance's slope adds to the gradients of its ends, times scale. The difference of the ends has their rounding
+ * errors, and the slope turns with it unless p is 1. */
+static void add_distance(const recipe_args *a, const ref *x, const ref *y, int64_t n, int64_t size, double scale,
+                         ref *gx, ref *gy) {
+    double p = arg_number(a, "p", 2), length = distance_of(a, x, y, n, size);
+    for (int64_t d = n * size; d < (n + 1) * size; d++) {
+        double difference = x->v[d] - y->v[d] + arg_number(a, "eps", 1e-6);
+        double slope = scale * copysign(pow(fabs(difference) / length, p - 1), difference);
+        double size_of = fabs(slope) + fabs(scale) * (p - 1) * (fabs(x->v[d]) + fabs(y->v[d])) / length;
+        if (gx) gx->v[d] += slope, gx->abs[d] += size_of;
+        if (gy) gy->v[d] -= slope, gy->abs[d] += size_of;
+    }
+}
+
+GRADIENT(triplet_margin_loss_gradient) {
+    UNUSED;
+    tuff_shape shape;
+    int64_t vectors = vectors_of(in[0], &shape), size = in[0]->count / vectors;
+    for (int64_t n = 0; n < vectors; n++) {
+        double near = distance_of(a, in[0], in[1], n, size), far = distance_of(a, in[0], in[2], n, size);
+        double other = distance_of(a, in[1], in[2], n, size), arriving = arriving_at(a, gy, n, vectors);
+        bool swap = arg_flag(a, "swap", false) && other < far;
+        if (arg_number(a, "margin", 1) + near - (swap ? other : far) < 0) continue;
+        add_distance(a, in[0], in[1], n, size, arriving, g[0], g[1]);
+        if (swap)
+            add_distance(a, in[1], in[2], n, size, -arriving, g[1], g[2]);
+        else
+            add_distance(a, in[0], in[2], n, size, -arriving, g[0], g[2]);
+    }
+    for (int k = 0; k < 3; k++)
+        if (g[k]) g[k]->terms = fmax(g[k]->terms, (double)size);
+}
+
 FORWARD(accuracy_forward) {
     (void)a;
     return ref_accuracy(in[0], in[1]);
@@ -391,6 +580,12 @@ static const recipe_operator rows[] = {
     KINKED(l1_loss, "loss", l1_loss_kink),
     { "smooth_l1_loss", "loss", smooth_l1_loss_forward, NULL, smooth_l1_kink, false },
     { "huber_loss", "loss", huber_loss_forward, NULL, huber_kink, false },
+    ROW(binary_cross_entropy_with_logits, "loss"),
+    ROW(kl_div, "loss"),
+    NUMERIC(hinge_embedding_loss, "loss"),
+    NUMERIC(margin_ranking_loss, "loss"),
+    ROW(cosine_embedding_loss, "loss"),
+    ROW(triplet_margin_loss, "loss"),
     DETACHED(accuracy, "loss"),
 };
 const recipe_family ROWS_LOSS = { rows, sizeof rows / sizeof *rows };
