@@ -232,7 +232,7 @@ tuff_tensor *tuff_triplet_margin_loss(tuff_tensor *anchor, tuff_tensor *positive
         [REDUCTION] = { .i = desc->reduction },
         [MARGIN] = { .f = margin },
         [P] = { .f = desc->p != 0 ? desc->p : 2 },
-        [EPS] = { .f = desc->eps != 0 ? desc->eps : 1e-6f },
+        [EPS] = { .f = desc->eps != 0 ? (double)desc->eps : 1e-6 },
         [SWAP] = { .i = desc->swap },
     };
     return apply_loss(&triplet_margin_loss, (tuff_tensor *[]){ anchor, positive, negative }, 3, 3, attributes,

@@ -16,6 +16,7 @@ static const layers_family *const FAMILIES[] = {
     &LAYERS_CONVOLUTION,
     &LAYERS_LOOKUP,
     &LAYERS_NORMALISATION,
+    &LAYERS_LOSS,
     &LAYERS_POINTWISE,
     &LAYERS_POOLING,
     &LAYERS_PRODUCT,

@@ -42,6 +42,7 @@ extern const layers_family LAYERS_ATTENTION;
 extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_LOOKUP;
 extern const layers_family LAYERS_NORMALISATION;
+extern const layers_family LAYERS_LOSS;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_POOLING;
 extern const layers_family LAYERS_PRODUCT;
