@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { OWN = 64, MOST_OPERANDS = 8, MOST_AXES = TUFF_MAX_RANK };
+enum { TILE = 64, ROWS_OF_LANE = 4, MOST_OPERANDS = 8, MOST_AXES = TUFF_MAX_RANK };
 
 /* A tensor in kernels' terms. Strides are 0 along what is broadcast. */
 typedef struct operand_view {
@@ -124,7 +124,7 @@ static view part_of(const operand_view *operand, int64_t batch) {
  * elements of the last operand. */
 typedef struct pass {
     enum kernel_id kernel;
-    uint32_t constants[4], constant_count;
+    uint32_t own; /* rows that a workgroup owns */
     uint32_t access[MOST_OPERANDS];
     bool step_record; /* bound at 6 */
     bool by_keys;     /* a workgroup owns keys, not queries */
@@ -134,8 +134,9 @@ typedef struct pass {
 static tuff_result call(const attention *a, const pass *pass, const uint64_t *offsets, int64_t batch_begin,
                         int64_t batch, bool started) {
     kernel_call call = { .kernel = pass->kernel,
-                         .constants = { a->masked, a->causal, a->dropout > 0, pass->of_mask ? started : a->cached },
-                         .constant_count = 4,
+                         .constants = { a->masked, a->causal, a->dropout > 0, pass->of_mask ? started : a->cached,
+                                        device_get_limits(lowering_device(a->lowering))->subgroup_size },
+                         .constant_count = pass->of_mask ? 4 : 5,
                          .operand_count = a->operand_count,
                          .param_count = 32 };
     uint32_t firsts[MOST_OPERANDS] = { 0 };
@@ -174,7 +175,7 @@ static tuff_result call(const attention *a, const pass *pass, const uint64_t *of
                     64);
     } else {
         int64_t own = pass->by_keys ? a->keys : a->queries;
-        call.groups[0] = (uint32_t)((own + OWN - 1) / OWN);
+        call.groups[0] = (uint32_t)((own + pass->own - 1) / pass->own);
         call.groups[1] = (uint32_t)(pass->by_keys ? a->heads / a->group : a->heads);
         call.groups[2] = (uint32_t)batch;
     }
@@ -205,8 +206,33 @@ static tuff_result call_all(attention *a, const pass *pass) {
     }
 }
 
-static uint32_t size_class(int64_t features) {
-    return features <= 64 ? 0 : features <= 128 ? 1 : 2;
+/* ---- variants ------------------------------------------------------------------------------------ */
+
+typedef struct variants {
+    enum kernel_id row, tiles[3]; /* tiles: for heads of up to 64, 128, 256 features */
+} variants;
+
+/* Drivers for the CPU get rows, where they can shuffle, all others tiles; "attention=row" or "attention=tile" forces
+ * one. */
+static tuff_result choose(const attention *a, const variants *variants, int64_t features, pass *pass) {
+    const tuff_device *device = lowering_device(a->lowering);
+    const device_limits *limits = device_get_limits(device);
+    const char *force = device_force(device, "attention");
+    uint32_t lanes = limits->subgroup_size;
+    bool can = limits->subgroup_shuffle && lanes >= 4 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
+    bool row = force ? strcmp(force, "row") == 0 : limits->cpu && can;
+    if (force && !row && strcmp(force, "tile") != 0)
+        return error_set(TUFF_ERROR_ARGUMENT, "there is no variant 'attention=%s': the forced one is row or tile",
+                         force);
+    if (row && !can)
+        return error_set(TUFF_ERROR_UNSUPPORTED, "the forced variant 'attention=row' cannot run on this device: it "
+                                                 "needs shuffles in subgroups of 4 to 128");
+    pass->kernel = row ? variants->row : variants->tiles[features <= 64 ? 0 : features <= 128 ? 1 : 2];
+    pass->own = row ? lanes * ROWS_OF_LANE : TILE;
+    /* rows' sums grow in the results */
+    for (uint32_t i = 0; row && i < MOST_OPERANDS; i++)
+        if (pass->access[i] == ACCESS_WRITE) pass->access[i] |= ACCESS_READ;
+    return TUFF_OK;
 }
 
 tuff_result attention_lower(lowering *lowering, const node *node) {
@@ -218,12 +244,13 @@ tuff_result attention_lower(lowering *lowering, const node *node) {
     log_sum.strides[log_sum.shape.rank] = 1;
     log_sum.shape.sizes[log_sum.shape.rank++] = 1;
     add_operand(&a, &log_sum);
-    static const enum kernel_id kernels[] = { KERNEL_ATTENTION_TILE_64, KERNEL_ATTENTION_TILE_128,
-                                              KERNEL_ATTENTION_TILE_256 };
-    return call_all(
-        &a, &(pass){ .kernel = kernels[size_class(a.value_features)],
-                     .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_WRITE, ACCESS_WRITE },
-                     .step_record = true });
+    static const variants variants = {
+        KERNEL_ATTENTION_ROW, { KERNEL_ATTENTION_TILE_64, KERNEL_ATTENTION_TILE_128, KERNEL_ATTENTION_TILE_256 }
+    };
+    pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_WRITE, ACCESS_WRITE },
+                  .step_record = true };
+    TRY(choose(&a, &variants, a.value_features, &pass));
+    return call_all(&a, &pass);
 }
 
 static void add_backward(attention *a) {
@@ -236,11 +263,13 @@ tuff_result attention_lower_query(lowering *lowering, const node *node) {
     begin(&a, lowering, node);
     add_backward(&a);
     add_operand(&a, lowering_view(lowering, node->outputs[0]));
-    static const enum kernel_id kernels[] = { KERNEL_ATTENTION_QUERY_TILE_64, KERNEL_ATTENTION_QUERY_TILE_128,
-                                              KERNEL_ATTENTION_QUERY_TILE_256 };
-    return call_all(&a, &(pass){ .kernel = kernels[size_class(a.features)],
-                                 .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
-                                             ACCESS_READ, ACCESS_WRITE } });
+    static const variants variants = { KERNEL_ATTENTION_QUERY_ROW,
+                                       { KERNEL_ATTENTION_QUERY_TILE_64, KERNEL_ATTENTION_QUERY_TILE_128,
+                                         KERNEL_ATTENTION_QUERY_TILE_256 } };
+    pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
+                              ACCESS_WRITE } };
+    TRY(choose(&a, &variants, a.features, &pass));
+    return call_all(&a, &pass);
 }
 
 tuff_result attention_lower_key_value(lowering *lowering, const node *node) {
@@ -249,13 +278,15 @@ tuff_result attention_lower_key_value(lowering *lowering, const node *node) {
     add_backward(&a);
     add_operand(&a, lowering_view(lowering, node->outputs[0]));
     add_operand(&a, lowering_view(lowering, node->outputs[1]));
-    static const enum kernel_id kernels[] = { KERNEL_ATTENTION_KEY_VALUE_TILE_64, KERNEL_ATTENTION_KEY_VALUE_TILE_128,
-                                              KERNEL_ATTENTION_KEY_VALUE_TILE_256 };
+    static const variants variants = { KERNEL_ATTENTION_KEY_VALUE_ROW,
+                                       { KERNEL_ATTENTION_KEY_VALUE_TILE_64, KERNEL_ATTENTION_KEY_VALUE_TILE_128,
+                                         KERNEL_ATTENTION_KEY_VALUE_TILE_256 } };
     int64_t most = a.features > a.value_features ? a.features : a.value_features;
-    return call_all(&a, &(pass){ .kernel = kernels[size_class(most)],
-                                 .by_keys = true,
-                                 .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
-                                             ACCESS_READ, ACCESS_WRITE, ACCESS_WRITE } });
+    pass pass = { .by_keys = true,
+                  .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
+                              ACCESS_WRITE, ACCESS_WRITE } };
+    TRY(choose(&a, &variants, most, &pass));
+    return call_all(&a, &pass);
 }
 
 tuff_result attention_lower_mask(lowering *lowering, const node *node) {

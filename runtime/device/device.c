@@ -70,9 +70,9 @@ static char *trim(char *text) {
 
 /* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
  * them. */
-static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",  "slice",
-                                       "fuse",    "wide",     "product",   "split",  "reduce", "pool",
-                                       "scatter", "logits",   "recurrent", "bytes" };
+static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",    "slice",
+                                       "fuse",    "wide",     "product",   "split",  "reduce",   "pool",
+                                       "scatter", "logits",   "recurrent", "bytes",  "attention" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";

@@ -41,8 +41,8 @@ typedef struct layers_family {
 extern const layers_family LAYERS_ATTENTION;
 extern const layers_family LAYERS_CONVOLUTION;
 extern const layers_family LAYERS_LOOKUP;
-extern const layers_family LAYERS_NORMALISATION;
 extern const layers_family LAYERS_LOSS;
+extern const layers_family LAYERS_NORMALISATION;
 extern const layers_family LAYERS_POINTWISE;
 extern const layers_family LAYERS_POOLING;
 extern const layers_family LAYERS_PRODUCT;
