@@ -130,12 +130,12 @@ static uint64_t arena_of(int64_t length) {
     return info.arena_bytes;
 }
 
-/* Of 4,096 tokens and 4 heads of 32: the output, its gradient (2 MiB each), the logarithms of the sums and the rows'
- * statistics (64 KiB and 128 KiB). The weights alone would be 256 MiB. */
+/* Of 4,096 tokens and 4 heads of 32: the output, its gradient and, where nothing is fused, its square (2 MiB each), the
+ * logarithms of the sums and the rows' statistics (64 KiB and 128 KiB). The weights alone would be 256 MiB. */
 static void test_memory(void **state) {
     (void)state;
     uint64_t some = arena_of(2048), twice = arena_of(4096);
-    if (twice > 4u * 1024 * 1024 + 256 * 1024) fail_msg("4096 tokens take %llu bytes", (unsigned long long)twice);
+    if (twice > 6u * 1024 * 1024 + 256 * 1024) fail_msg("4096 tokens take %llu bytes", (unsigned long long)twice);
     if (twice > 2 * some + 4096)
         fail_msg("2048 tokens take %llu bytes, 4096 %llu", (unsigned long long)some, (unsigned long long)twice);
 }
