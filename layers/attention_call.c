@@ -219,14 +219,14 @@ static tuff_result choose(const attention *a, const variants *variants, int64_t 
     const device_limits *limits = device_get_limits(device);
     const char *force = device_force(device, "attention");
     uint32_t lanes = limits->subgroup_size;
-    bool can = limits->subgroup_shuffle && lanes >= 4 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
+    bool can = limits->subgroup_shuffle && lanes >= 8 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
     bool row = force ? strcmp(force, "row") == 0 : limits->cpu && can;
     if (force && !row && strcmp(force, "tile") != 0)
         return error_set(TUFF_ERROR_ARGUMENT, "there is no variant 'attention=%s': the forced one is row or tile",
                          force);
     if (row && !can)
         return error_set(TUFF_ERROR_UNSUPPORTED, "the forced variant 'attention=row' cannot run on this device: it "
-                                                 "needs shuffles in subgroups of 4 to 128");
+                                                 "needs shuffles in subgroups of 8 to 128");
     pass->kernel = row ? variants->row : variants->tiles[features <= 64 ? 0 : features <= 128 ? 1 : 2];
     pass->own = row ? lanes * ROWS_OF_LANE : TILE;
     /* rows' sums grow in the results */

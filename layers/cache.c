@@ -107,7 +107,7 @@ static const operator cached_attention = {
     .limits = "the caches are buffers of a model; the mask is a float one with a column for each row of the cache",
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,
-    .flags = OPERATOR_DETACH,
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL, /* its caches are a model's: `tuff op` has none */
     .infer = infer,
     .expand = expand,
 };
