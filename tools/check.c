@@ -26,6 +26,8 @@ static const forced_path PATHS[] = {
     { "product=tile,split", "product convolution" },
     { "fuse=none", "product convolution loss" },
     { "reduce=group", "reduction normalisation loss" },
+    { "recurrent=tiled", "recurrent" },
+    { "recurrent=product", "recurrent" },
     { "staging", "shape lookup" },
 };
 enum { PATH_COUNT = sizeof PATHS / sizeof *PATHS };
