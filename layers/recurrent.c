@@ -177,12 +177,11 @@ static tuff_result infer_network(inference *inference) {
 /* ---- expand --------------------------------------------------------------------------------------- */
 
 /* One layer; weights: of its first direction, then of its second. x: (T, N, features). */
-static tuff_tensor *apply_layer(tuff_graph *graph, const form *f, tuff_tensor *x, tuff_tensor *const *weights,
-                                tuff_tensor *hx, tuff_tensor *cx, tuff_tensor *results[3]) {
+static tuff_tensor *apply_layer(const form *f, tuff_tensor *x, tuff_tensor *const *weights, tuff_tensor *hx,
+                                tuff_tensor *cx, tuff_tensor *results[3]) {
     recurrent_direction directions[2] = { { 0 } };
-    const tuff_shape *shape = &x->shape;
-    int64_t steps = shape->sizes[0], batch = shape->sizes[1];
-    tuff_tensor *rows = tuff_reshape(x, TUFF_SHAPE(steps * batch, shape->sizes[2]));
+    /* sizes of steps and batch stay open: the graph may be compiled with others */
+    tuff_tensor *rows = tuff_reshape(x, TUFF_SHAPE(-1, x->shape.sizes[2]));
     for (uint32_t d = 0; d < f->directions; d++, weights += f->kinds) {
         recurrent_direction *direction = &directions[d];
         tuff_tensor *gates = tuff_matmul(rows, weights[WEIGHT_IH], &(tuff_matmul_desc){ .transpose_b = true });
@@ -193,18 +192,18 @@ static tuff_tensor *apply_layer(tuff_graph *graph, const form *f, tuff_tensor *x
             else
                 gates = tuff_add(gates, weights[BIAS_HH]);
         }
-        direction->gates = tuff_reshape(gates, TUFF_SHAPE(steps, batch, f->gates * f->hidden));
+        direction->gates = gates;
         direction->weight = weights[WEIGHT_HH];
     }
-    return recurrent_sequence(graph, f->mode, directions, f->directions, hx, cx, results);
+    return recurrent_sequence(x, f->mode, directions, f->directions, hx, cx, results);
 }
 
 /* A tensor with an axis of one in the middle: the batch. */
 static tuff_tensor *with_batch(tuff_tensor *x) {
-    return x ? tuff_reshape(x, TUFF_SHAPE(x->shape.sizes[0], 1, x->shape.sizes[1])) : NULL;
+    return x ? tuff_reshape(x, TUFF_SHAPE(-1, 1, x->shape.sizes[1])) : NULL;
 }
 static tuff_tensor *without_batch(tuff_tensor *x) {
-    return x ? tuff_reshape(x, TUFF_SHAPE(x->shape.sizes[0], x->shape.sizes[2])) : NULL;
+    return x ? tuff_reshape(x, TUFF_SHAPE(-1, x->shape.sizes[2])) : NULL;
 }
 
 static tuff_tensor *dropout_between(tuff_tensor *x, float p, const char *name, int64_t layer) {
@@ -233,7 +232,7 @@ static tuff_result expand_network(tuff_graph *graph, const node *node, tuff_tens
     for (int64_t layer = 0; x && layer < f.layers; layer++) {
         if (layer) x = dropout_between(x, (float)node->attributes[ATTRIBUTE_DROPOUT].f, node->label, layer - 1);
         if (!x) break;
-        x = apply_layer(graph, &f, x, inputs + f.first_weight + layer * f.directions * f.kinds,
+        x = apply_layer(&f, x, inputs + f.first_weight + layer * f.directions * f.kinds,
                         part_of_layer(hx, layer, f.directions), part_of_layer(cx, layer, f.directions), results);
         last[0][layer] = results[1];
         last[1][layer] = results[2];

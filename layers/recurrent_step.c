@@ -6,6 +6,7 @@
  * gradient of the state before; the weights' gradient is one product over all steps. Both directions of a layer are
  * independent dispatches that share their levels, and write their halves of the output; the second runs through time
  * backwards. */
+#include "layers/chain.h"
 #include "layers/families.h"
 #include "layers/flat.h"
 #include "layers/product.h"
@@ -28,6 +29,7 @@ enum {
     IN_BIAS = IN_WEIGHT + DIRECTIONS,
     IN_HX = IN_BIAS + DIRECTIONS,
     IN_CX,
+    IN_LIKE,
     IN_COUNT
 };
 enum { OUT_Y, OUT_LAST, OUT_KEPT, OUT_CELL_LAST, OUT_CELLS, OUT_COUNT };
@@ -56,13 +58,14 @@ typedef struct sizes {
     uint32_t directions;
 } sizes;
 
-static sizes sizes_of(const node *node, const tuff_tensor *gates, bool both) {
+/* of_steps: any tensor (T, N, ...); gates: (T N, gates * hidden). */
+static sizes sizes_of(const node *node, const tuff_tensor *of_steps, const tuff_tensor *gates, bool both) {
     recurrent_mode mode = (recurrent_mode)node->attributes[ATTRIBUTE_MODE].i;
     int64_t count = recurrent_gates(mode);
     return (sizes){ .mode = mode,
-                    .steps = gates->shape.sizes[0],
-                    .batch = gates->shape.sizes[1],
-                    .hidden = gates->shape.sizes[2] / count,
+                    .steps = of_steps->shape.sizes[0],
+                    .batch = of_steps->shape.sizes[1],
+                    .hidden = gates->shape.sizes[1] / count,
                     .gates = count,
                     .directions = both ? 2 : 1 };
 }
@@ -87,6 +90,15 @@ static const view *matrix_of(const lowering *lowering, const tuff_tensor *tensor
     if (!tensor) return NULL;
     const view *whole = lowering_view(lowering, tensor);
     *storage = matrix_at(whole, i, 0, whole->shape.sizes[2]);
+    return storage;
+}
+
+/* Step t of what has a row for each step and example: gates and their gradients. */
+static const view *gates_at(const lowering *lowering, const tuff_tensor *gates, const sizes *s, int64_t t,
+                            view *storage) {
+    *storage = *lowering_view(lowering, gates);
+    storage->offset += (uint64_t)(t * s->batch * storage->shape.sizes[1]);
+    storage->shape.sizes[0] = s->batch;
     return storage;
 }
 
@@ -228,7 +240,7 @@ static tuff_result lower_step(lowering *lowering, const node *node, const sizes 
     bool lstm = s->mode == RECURRENT_LSTM, last = k == s->steps - 1;
     view x, before, past_cell, y, h_n, kept, bias, cell;
     const view *weight = lowering_view(lowering, node->inputs[IN_WEIGHT + d]);
-    step step = { .x = matrix_of(lowering, node->inputs[IN_GATES + d], t, &x), .tiled = !scratch, .weight = weight };
+    step step = { .x = gates_at(lowering, node->inputs[IN_GATES + d], s, t, &x), .tiled = !scratch, .weight = weight };
     const view *state = matrix_of(lowering, node->inputs[IN_HX], d, &before);
     if (k > 0) {
         before = half_at(lowering, node->outputs[OUT_Y], s, time_of(s, d, k - 1), d);
@@ -265,7 +277,7 @@ static tuff_result lower_step(lowering *lowering, const node *node, const sizes 
 }
 
 static tuff_result lower_sequence(lowering *lowering, const node *node) {
-    sizes s = sizes_of(node, node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
+    sizes s = sizes_of(node, node->inputs[IN_LIKE], node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
     bool keeps = s.mode >= RECURRENT_GRU && is_read(node, node->outputs[OUT_KEPT]);
     bool tiled = is_tiled(lowering, &s);
     view scratch[DIRECTIONS];
@@ -350,7 +362,7 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
     view grad_y, arriving, kept, previous, carried, carry, gradient, grad_hidden, grad_hx;
     const view *weight = lowering_view(lowering, node->inputs[BACK_WEIGHT + d]);
     const tuff_tensor *seen = node->outputs[gru ? back_out_hidden(s) + d : d]; /* by W_hh */
-    backward_step step = { .tiled = tiled, .gradient = matrix_of(lowering, node->outputs[d], t, &gradient) };
+    backward_step step = { .tiled = tiled, .gradient = gates_at(lowering, node->outputs[d], s, t, &gradient) };
     if (node->inputs[BACK_GRAD_Y]) {
         grad_y = half_at(lowering, node->inputs[BACK_GRAD_Y], s, t, d);
         step.grad_output = &grad_y;
@@ -358,7 +370,7 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
     if (last) {
         step.arriving = matrix_of(lowering, node->inputs[BACK_GRAD_LAST], d, &arriving);
     } else if (tiled) {
-        step.arriving = matrix_of(lowering, seen, time_of(s, d, k + 1), &arriving);
+        step.arriving = gates_at(lowering, seen, s, time_of(s, d, k + 1), &arriving);
         step.weight = weight;
     } else {
         step.arriving = &h->product;
@@ -383,7 +395,7 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
         kept = half_at(lowering, node->inputs[BACK_Y], s, t, d);
         step.kept = &kept;
     }
-    if (gru) step.grad_hidden = matrix_of(lowering, node->outputs[back_out_hidden(s) + d], t, &grad_hidden);
+    if (gru) step.grad_hidden = gates_at(lowering, seen, s, t, &grad_hidden);
     TRY(call_cell_backward(lowering, s, &step));
     if (first ? !node->inputs[BACK_HX] : tiled) return TUFF_OK;
 
@@ -398,7 +410,7 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
 }
 
 static tuff_result lower_sequence_backward(lowering *lowering, const node *node) {
-    sizes s = sizes_of(node, node->outputs[0], node->inputs[BACK_WEIGHT + 1]);
+    sizes s = sizes_of(node, node->inputs[BACK_Y], node->outputs[0], node->inputs[BACK_WEIGHT + 1]);
     handed handed[DIRECTIONS];
     for (uint32_t d = 0; d < s.directions; d++) TRY(begin_handing(lowering, &s, &handed[d]));
     for (int64_t k = s.steps; k-- > 0;)
@@ -416,10 +428,14 @@ static const attribute weight_attributes[] = {
     [ATTRIBUTE_HIDDEN] = { .name = "hidden_size", .type = ATTRIBUTE_INT, .required = true },
 };
 
-/* `steps` steps of a row-major (T, N, C) as one matrix. */
-static view steps_of(const view *whole, int64_t begin, int64_t steps, int64_t column, int64_t columns) {
-    view part = matrix_at(whole, begin, column, columns);
-    part.shape.sizes[0] = steps * whole->shape.sizes[1];
+/* `steps` steps of row-major (T, N, all columns) as one matrix; rows: of one step. */
+static view steps_of(const view *whole, int64_t rows, int64_t begin, int64_t steps, int64_t column, int64_t columns) {
+    int64_t width = whole->shape.sizes[whole->shape.rank - 1];
+    view part = *whole;
+    part.offset += (uint64_t)(begin * rows * width + column);
+    part.shape = TUFF_SHAPE(steps * rows, columns);
+    part.strides[0] = width;
+    part.strides[1] = 1;
     return part;
 }
 
@@ -431,11 +447,22 @@ static view transposed(const view *matrix) {
     return turned;
 }
 
+/* One step from a state of zeros. */
+static tuff_result clear(lowering *lowering, const view *out) {
+    static const chain zero = { .steps = { { .op = CHAIN_COPY, .a = CHAIN_CONSTANT } },
+                                .step_count = 1,
+                                .constant_count = 1,
+                                .outputs = { CHAIN_STEP },
+                                .output_count = 1 };
+    return lower_chain_over(lowering, &zero, &out->shape, NULL, &out, NULL);
+}
+
 static tuff_result lower_weight_backward(lowering *lowering, const node *node) {
     const view *gradient = lowering_view(lowering, node->inputs[WEIGHT_GRADIENT]);
     const view *y = lowering_view(lowering, node->inputs[WEIGHT_Y]), *out = lowering_view(lowering, node->outputs[0]);
     bool reverse = node->attributes[ATTRIBUTE_REVERSE].i;
-    int64_t steps = gradient->shape.sizes[0], gates = gradient->shape.sizes[2], hidden = out->shape.sizes[1];
+    int64_t steps = y->shape.sizes[0], batch = y->shape.sizes[1], gates = gradient->shape.sizes[1];
+    int64_t hidden = out->shape.sizes[1];
     uint64_t count = (uint64_t)(gates * hidden);
     view parts[2] = { *out, *out }, whole, hx;
     const view *initial = matrix_of(lowering, node->inputs[WEIGHT_HX], reverse, &hx);
@@ -446,14 +473,15 @@ static tuff_result lower_weight_backward(lowering *lowering, const node *node) {
         parts[1].offset = count;
     }
     if (steps > 1) {
-        view later = steps_of(gradient, reverse ? 0 : 1, steps - 1, 0, gates), a = transposed(&later);
-        view before = steps_of(y, reverse ? 1 : 0, steps - 1, reverse ? hidden : 0, hidden);
+        view later = steps_of(gradient, batch, reverse ? 0 : 1, steps - 1, 0, gates), a = transposed(&later);
+        view before = steps_of(y, batch, reverse ? 1 : 0, steps - 1, reverse ? hidden : 0, hidden);
         TRY(multiply(lowering, node, &a, &before, false, &parts[0]));
     }
     if (initial) {
-        view first = steps_of(gradient, reverse ? steps - 1 : 0, 1, 0, gates), a = transposed(&first);
+        view first = steps_of(gradient, batch, reverse ? steps - 1 : 0, 1, 0, gates), a = transposed(&first);
         TRY(multiply(lowering, node, &a, initial, false, &parts[1]));
     }
+    if (!initial && steps == 1) return clear(lowering, out);
     return initial && steps > 1 ? lower_sum_parts(lowering, &whole, 2, count, count, out) : TUFF_OK;
 }
 
@@ -461,7 +489,7 @@ static tuff_result lower_weight_backward(lowering *lowering, const node *node) {
 
 static tuff_result infer_sequence(inference *inference) {
     const node *node = inference->node;
-    sizes s = sizes_of(node, node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
+    sizes s = sizes_of(node, node->inputs[IN_LIKE], node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
     int64_t both = s.directions;
     inference->output_count = s.mode == RECURRENT_LSTM ? OUT_COUNT : s.mode == RECURRENT_GRU ? OUT_KEPT + 1 : OUT_KEPT;
     inference->shapes[OUT_Y] = TUFF_SHAPE(s.steps, s.batch, both * s.hidden);
@@ -478,7 +506,7 @@ static tuff_result infer_sequence_backward(inference *inference) {
     recurrent_mode mode = (recurrent_mode)node->attributes[ATTRIBUTE_MODE].i;
     uint32_t directions = node->inputs[BACK_WEIGHT + 1] ? 2 : 1, count = 0;
     for (uint32_t i = 0; i < (mode == RECURRENT_GRU ? 2 : 1) * directions; i++)
-        inference->shapes[count++] = TUFF_SHAPE(y->sizes[0], y->sizes[1], weight->sizes[0]);
+        inference->shapes[count++] = TUFF_SHAPE(y->sizes[0] * y->sizes[1], weight->sizes[0]);
     for (uint32_t i = 0; i < (mode == RECURRENT_LSTM ? 2 : 1); i++)
         inference->shapes[count++] = TUFF_SHAPE(directions, y->sizes[1], weight->sizes[1]);
     inference->output_count = count;
@@ -488,7 +516,7 @@ static tuff_result infer_sequence_backward(inference *inference) {
 static tuff_result infer_weight_backward(inference *inference) {
     const node *node = inference->node;
     inference->shapes[0] =
-        TUFF_SHAPE(node->inputs[WEIGHT_GRADIENT]->shape.sizes[2], node->attributes[ATTRIBUTE_HIDDEN].i);
+        TUFF_SHAPE(node->inputs[WEIGHT_GRADIENT]->shape.sizes[1], node->attributes[ATTRIBUTE_HIDDEN].i);
     return TUFF_OK;
 }
 
@@ -524,8 +552,6 @@ static tuff_tensor *weight_gradient(const node *node, tuff_tensor *gradient, uin
     tuff_tensor *hx = node->inputs[IN_HX], *inputs[] = { gradient, node->outputs[OUT_Y], hx };
     const tuff_shape *shape = &node->inputs[IN_WEIGHT + d]->shape;
     if (!gradient) return NULL;
-    /* one step from a state of zeros */
-    if (!hx && gradient->shape.sizes[0] == 1) return tuff_constant(node_graph(node), 0, *shape);
     const attribute_value attributes[] = {
         [ATTRIBUTE_REVERSE] = { .i = d }, [ATTRIBUTE_HIDDEN] = { .i = shape->sizes[1] }
     };
@@ -534,7 +560,7 @@ static tuff_tensor *weight_gradient(const node *node, tuff_tensor *gradient, uin
 
 static tuff_result gradient_sequence(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
                                      tuff_tensor **grad_inputs) {
-    sizes s = sizes_of(node, node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
+    sizes s = sizes_of(node, node->inputs[IN_LIKE], node->inputs[IN_GATES], node->inputs[IN_GATES + 1]);
     bool gru = s.mode == RECURRENT_GRU, lstm = s.mode == RECURRENT_LSTM;
     tuff_tensor *inputs[BACK_COUNT] = { grad_outputs[OUT_Y],
                                         grad_outputs[OUT_LAST],
@@ -549,7 +575,7 @@ static tuff_result gradient_sequence(const node *node, tuff_tensor *const *grad_
     tuff_tensor *first = graph_apply(node_graph(node), &sequence_backward, inputs, BACK_COUNT, node->attributes, NULL);
     if (!first) return node_graph(node)->result;
     tuff_tensor *const *built = first->producer->outputs;
-    static const tuff_reduce_desc over_steps = { .axes = { 0, 1 }, .axis_count = 2 };
+    static const tuff_reduce_desc over_steps = { .axes = { 0 }, .axis_count = 1 };
     for (uint32_t d = 0; d < s.directions; d++) {
         tuff_tensor *seen = gru ? built[back_out_hidden(&s) + d] : built[d];
         grad_inputs[IN_GATES + d] = built[d];
@@ -564,7 +590,9 @@ static tuff_result gradient_sequence(const node *node, tuff_tensor *const *grad_
 static const operator sequence = {
     .name = "recurrent",
     .formula = "one recurrent layer over all steps, from what the input adds to its gates",
-    .inputs = { "gates", "gates_reverse?", "weight", "weight_reverse?", "bias?", "bias_reverse?", "hx?", "cx?" },
+    .inputs = { "gates", "gates_reverse?", "weight", "weight_reverse?", "bias?", "bias_reverse?", "hx?", "cx?",
+                "like" },
+    .shape_only = 1u << IN_LIKE,
     .outputs = { "output", "h_n", "kept", "c_n", "cells" },
     .attributes = mode_attributes,
     .attribute_count = ATTRIBUTE_COUNT,
@@ -577,16 +605,16 @@ static const operator sequence = {
     .lower = lower_sequence,
 };
 
-tuff_tensor *recurrent_sequence(tuff_graph *graph, recurrent_mode mode, const recurrent_direction *directions,
+tuff_tensor *recurrent_sequence(tuff_tensor *x, recurrent_mode mode, const recurrent_direction *directions,
                                 uint32_t count, tuff_tensor *hx, tuff_tensor *cx, tuff_tensor *results[3]) {
-    tuff_tensor *inputs[IN_COUNT] = { [IN_HX] = hx, [IN_CX] = cx };
+    tuff_tensor *inputs[IN_COUNT] = { [IN_HX] = hx, [IN_CX] = cx, [IN_LIKE] = x };
     for (uint32_t d = 0; d < count; d++) {
         inputs[IN_GATES + d] = directions[d].gates;
         inputs[IN_WEIGHT + d] = directions[d].weight;
         inputs[IN_BIAS + d] = directions[d].bias;
     }
     const attribute_value attributes[] = { [ATTRIBUTE_MODE] = { .i = mode } };
-    tuff_tensor *y = graph_apply(graph, &sequence, inputs, IN_COUNT, attributes, NULL);
+    tuff_tensor *y = graph_apply(x->graph, &sequence, inputs, IN_COUNT, attributes, NULL);
     results[0] = y;
     results[1] = y ? y->producer->outputs[OUT_LAST] : NULL;
     results[2] = y && mode == RECURRENT_LSTM ? y->producer->outputs[OUT_CELL_LAST] : NULL;

@@ -117,6 +117,22 @@ static void fill_all(const tuff_program *program, const recording *recording, co
     }
 }
 
+/* Whether a value that was born before a level, after another's death, lies on that one's bytes. Where kernels touch
+ * parts of a value, as a sequence's steps do, nothing need stand between its last part's reader and the next owner of
+ * the others. */
+static bool is_taken_over(const tuff_program *program, uint32_t dead, uint32_t level) {
+    const plan_place *place = &program->plan.places[dead];
+    uint64_t end = place->offset + program->lives[dead].size;
+    for (uint32_t i = 0; i < program->plan.count; i++) {
+        const plan_place *other = &program->plan.places[i];
+        if (other->block != place->block || program->lives[i].first <= program->lives[dead].last) continue;
+        if (program->lives[i].first < level && other->offset < end
+            && place->offset < other->offset + program->lives[i].size)
+            return true;
+    }
+    return false;
+}
+
 /* Fills what has died since the barrier before this one. */
 static bool fill_dead(const tuff_program *program, uint32_t level, bool measure, commands *commands) {
     uint32_t since = level - 1;
@@ -125,6 +141,7 @@ static bool fill_dead(const tuff_program *program, uint32_t level, bool measure,
     for (uint32_t i = 0; i < program->plan.count; i++) {
         const plan_place *place = &program->plan.places[i];
         if (place->block == PLAN_NOWHERE || program->lives[i].last < since || program->lives[i].last >= level) continue;
+        if (is_taken_over(program, i, level)) continue;
         any = true;
         if (measure) break;
         buffer_range range = { program->arena[place->block], place->offset,

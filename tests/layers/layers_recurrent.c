@@ -127,7 +127,36 @@ static void dropout(layers_case *c) {
     }
 }
 
+/* Gradients of a graph that is compiled for one step alone: W_hh has met zeros. */
+static void other_length(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(4, 2, 3)), *gradient;
+    tuff_tensor *y = tuff_rnn(x, &(tuff_recurrent_desc){ .name = "rnn", .hidden_size = 5 }, NULL);
+    tuff_tensor *weight = tuff_parameter(c->graph, "rnn.weight_hh_l0", TUFF_SHAPE(5, 5), NULL);
+    assert_int_equal(tuff_gradients(tuff_sum(y, NULL), &weight, 1, &gradient), TUFF_OK);
+    for (int64_t steps = 1; steps <= 6; steps += 5) {
+        float values[6 * 2 * 3], got[25], largest = 0;
+        const tuff_input_size size = { .input = x, .shape = TUFF_SHAPE(steps, 2, 3) };
+        const tuff_program_desc desc = {
+            .outputs = &gradient, .output_count = 1, .input_sizes = &size, .input_size_count = 1, .replay_seed = 1
+        };
+        tuff_program *program;
+        assert_int_equal(tuff_compile(c->graph, &desc, &program), TUFF_OK);
+        for (int i = 0; i < 6 * 2 * 3; i++) values[i] = (float)(i % 7) / 8;
+        assert_int_equal(tuff_write(program, x, values, (size_t)steps * 2 * 3 * sizeof *values), TUFF_OK);
+        assert_int_equal(tuff_run(program), TUFF_OK);
+        assert_int_equal(tuff_read(program, gradient, got, sizeof got), TUFF_OK);
+        for (int i = 0; i < 25; i++) {
+            assert_true(got[i] == got[i]);
+            largest = got[i] * got[i] > largest ? got[i] * got[i] : largest;
+        }
+        assert_true(steps == 1 ? largest == 0 : largest > 0);
+        tuff_program_destroy(program);
+    }
+}
+
 static const layers_test tests[] = {
-    { "rnn", rnn }, { "gru", gru }, { "lstm", lstm }, { "long sequence", long_sequence }, { "dropout", dropout },
+    { "rnn", rnn },         { "gru", gru },
+    { "lstm", lstm },       { "long sequence", long_sequence },
+    { "dropout", dropout }, { "other length", other_length },
 };
 const layers_family LAYERS_RECURRENT = LAYERS_FAMILY(tests);
