@@ -209,13 +209,17 @@ static const operator operator_dropout_mask = {
     .infer = infer_like_first,
 };
 
+tuff_tensor *dropout_mask(tuff_tensor *like, double p, uint32_t name_hash) {
+    tuff_tensor *mask = apply_unary(&operator_dropout_mask, like, &(attribute_value){ .f = p });
+    if (mask) mask->producer->name_hash = name_hash;
+    return mask;
+}
+
 static tuff_result expand_dropout(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                   tuff_tensor **outputs) {
     outputs[0] = inputs[0];
     if (!training || (float)node->attributes[0].f == 0) return graph->result;
-    tuff_tensor *mask = graph_apply(graph, &operator_dropout_mask, inputs, 1, node->attributes, NULL);
-    if (mask) mask->producer->name_hash = node->name_hash;
-    outputs[0] = tuff_mul(inputs[0], mask);
+    outputs[0] = tuff_mul(inputs[0], dropout_mask(inputs[0], node->attributes[0].f, node->name_hash));
     return graph->result;
 }
 

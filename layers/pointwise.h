@@ -22,4 +22,7 @@ tuff_tensor *expand_as(tuff_tensor *x, tuff_tensor *like);
 /* x in the shape of `like`, which has as many elements. */
 tuff_tensor *reshape_like(tuff_tensor *x, tuff_tensor *like);
 
+/* 0 with probability p, else 1 / (1 - p), in the shape of `like`: dropout's, for a node of that name_hash. */
+tuff_tensor *dropout_mask(tuff_tensor *like, double p, uint32_t name_hash);
+
 #endif

@@ -20,6 +20,7 @@
 #include <tuff/layers/convolution.h>
 #include <tuff/layers/pooling.h>
 #include <tuff/layers/normalisation.h>
+#include <tuff/layers/regularisation.h>
 #include <tuff/layers/recurrent.h>
 #include <tuff/layers/attention.h>
 #include <tuff/layers/lookup.h>

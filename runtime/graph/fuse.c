@@ -215,13 +215,19 @@ static void retire_unread(fusing *f, uint32_t p) {
     if (all_outputs_private(f, p, UINT32_MAX)) f->units[p].alive = false;
 }
 
+/* Without inputs each reader may have its own; where the index counts (a dropout mask), only over the same shape. */
+static bool is_constant_for(const unit *producer, const tuff_shape *domain) {
+    return producer->input_count == 0
+           && (!chain_uses_index(&producer->chain) || shape_equal(&producer->domain, domain));
+}
+
 static bool fuse_one_input(fusing *f, uint32_t c) {
     unit *consumer = &f->units[c];
     for (uint32_t i = 0; i < consumer->input_count; i++) {
         uint32_t p = producer_of(f, consumer->inputs[i]);
         if (p == UINT32_MAX || p == c || !f->units[p].alive || !f->units[p].pointwise) continue;
         const unit *producer = &f->units[p];
-        if (producer->input_count == 0) { /* a constant: each reader has its own */
+        if (is_constant_for(producer, &consumer->domain)) {
             if (merge_into(f, p, c, true)) {
                 retire_unread(f, p);
                 return true;
@@ -262,7 +268,7 @@ static bool absorb_producers(fusing *f, uint32_t c, bool private, unit *next) {
         const unit *producer = &f->units[k];
         bool alone = private && producer->output_count == 1 && shape_equal(&producer->domain, &next->domain)
                      && !chain_uses_index(&producer->chain) && all_outputs_private(f, k, c);
-        if (producer->input_count && !alone) continue;
+        if (!is_constant_for(producer, &next->domain) && !alone) continue;
         unit with = *next;
         if (!chain_merge(&producer->chain, producer->inputs, producer->outputs, &next->chain, next->inputs, &with.chain,
                          with.inputs, &with.input_count))

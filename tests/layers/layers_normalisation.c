@@ -74,10 +74,28 @@ static void by_norm(layers_case *c) {
     layers_expect_error(c, TUFF_ERROR_SHAPE, "normalize axis 2");
 }
 
+static void regularisation(layers_case *c) {
+    tuff_tensor *x = layers_input(c, TUFF_SHAPE(4, 6, 3)), *g = layers_input(c, TUFF_SHAPE(1, 6, 1));
+    layers_expect(tuff_dropout2d(x, 0.25f, NULL), "dropout2d", "p=0.25");
+    layers_expect(tuff_stochastic_depth(x, 0.5f, TUFF_DEPTH_ROW, "drop"), "stochastic_depth", "p=0.5 mode=row");
+    layers_expect(tuff_weight_norm(x, g, 1), "weight_norm", "dim=1");
+    layers_expect(tuff_spectral_norm(x, -2, &(tuff_spectral_norm_desc){ .name = "conv", .iterations = 2 }),
+                  "spectral_norm", "dim=-2 n_power_iterations=2");
+    layers_expect_state(c, "conv.weight_u", TUFF_STATE_BUFFER, TUFF_SHAPE(6));
+    layers_expect_state(c, "conv.weight_v", TUFF_STATE_BUFFER, TUFF_SHAPE(12));
+    tuff_weight_norm(x, g, 0);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "weight_norm [1, 6, 1] [4, 1, 1]");
+    tuff_dropout2d(layers_input(c, TUFF_SHAPE(4, 6)), 1, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout2d p 1");
+    tuff_stochastic_depth(layers_input(c, TUFF_SHAPE(4, 6)), -0.5f, TUFF_DEPTH_BATCH, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "stochastic_depth p -0.5");
+}
+
 static const layers_test tests[] = {
     { "batch_norm", batch },
     { "layer_norm, rms_norm", last_axes },
     { "group_norm, instance_norm", channels },
     { "normalize", by_norm },
+    { "dropout of parts, weight_norm, spectral_norm", regularisation },
 };
 const layers_family LAYERS_NORMALISATION = LAYERS_FAMILY(tests);

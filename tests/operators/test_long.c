@@ -228,6 +228,104 @@ static void test_gradients_at_zero(void **state) {
     bench_close(&b);
 }
 
+/* ---- the best of many -------------------------------------------------------------------------- */
+
+static const float *sorted_by;
+static int best_first(const void *a, const void *b) {
+    int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
+    if (sorted_by[i] != sorted_by[j]) return sorted_by[i] > sorted_by[j] ? -1 : 1;
+    return (i > j) - (i < j);
+}
+
+/* Many equal ones, in many tiles: of those the first come first. */
+static void check_topk(int n, int k, uint32_t different) {
+    float *x = malloc((size_t)n * sizeof *x), *values = malloc((size_t)k * sizeof *values);
+    int32_t *want = malloc((size_t)n * sizeof *want), *got = malloc((size_t)k * sizeof *got);
+    for (int i = 0; i < n; i++) {
+        x[i] = (float)(recipe_hash(7, (uint32_t)i) % different) - 100;
+        want[i] = i;
+    }
+    sorted_by = x;
+    qsort(want, (size_t)n, sizeof *want, best_first);
+    bench b = bench_open(TUFF_SHAPE(n));
+    tuff_tensor *y[2];
+    y[0] = tuff_topk(b.x, k, 0, NULL, &y[1]);
+    bench_run(&b, y, 2, true, x, (size_t)n * sizeof *x);
+    OK(tuff_read(b.program, y[0], values, (size_t)k * sizeof *values));
+    OK(tuff_read(b.program, y[1], got, (size_t)k * sizeof *got));
+    for (int i = 0; i < k; i++)
+        if (got[i] != want[i] || values[i] != x[want[i]])
+            fail_msg("topk(%d of %d): %d is %g of %d, should be %g of %d", k, n, i, (double)values[i], got[i],
+                     (double)x[want[i]], want[i]);
+    bench_close(&b);
+    free(x), free(values), free(want), free(got);
+}
+
+static void test_topk(void **state) {
+    (void)state;
+    check_topk(COUNT, 300, 1 << 20);
+    check_topk(50000, 3000, 11);
+    check_topk(20000, 20000, 7);
+}
+
+/* ---- dropout of parts ---------------------------------------------------------------------------- */
+
+/* Whole channels, all of it or whole examples, in both passes alike. */
+static void test_dropped_parts(void **state) {
+    (void)state;
+    enum { N = 16, C = 5, L = 7, ALL = N * C * L };
+    float x[ALL], got[ALL], gradient[ALL];
+    for (int i = 0; i < ALL; i++) x[i] = (float)(i + 1);
+    bench b = bench_open(TUFF_SHAPE(N, C, L));
+    tuff_tensor *y[6] = { tuff_dropout2d(b.x, 0.5f, "channels"),
+                          tuff_stochastic_depth(b.x, 0.5f, TUFF_DEPTH_ROW, "rows"),
+                          tuff_stochastic_depth(b.x, 0.5f, TUFF_DEPTH_BATCH, "batch") };
+    for (int i = 0; i < 3; i++) y[3 + i] = gradient_of(y[i], b.x);
+    bench_run(&b, y, 6, false, x, sizeof x);
+    static const int sizes[] = { L, C * L, ALL };
+    for (int k = 0; k < 3; k++) {
+        OK(tuff_read(b.program, y[k], got, sizeof got));
+        OK(tuff_read(b.program, y[3 + k], gradient, sizeof gradient));
+        int parts = ALL / sizes[k], kept = 0;
+        for (int i = 0; i < ALL; i++) {
+            bool keep = got[i / sizes[k] * sizes[k]] != 0;
+            kept += i % sizes[k] == 0 && keep;
+            if (got[i] != (keep ? 2 * x[i] : 0) || gradient[i] != (keep ? 2.0f : 0))
+                fail_msg("%d: element %d, %s, is %g, its gradient %g", k, i, keep ? "kept" : "dropped", (double)got[i],
+                         (double)gradient[i]);
+        }
+        if (parts > 1 && (kept == 0 || kept == parts)) fail_msg("%d of %d parts are kept", kept, parts);
+    }
+    bench_run(&b, y, 3, true, x, sizeof x);
+    for (int k = 0; k < 3; k++) {
+        OK(tuff_read(b.program, y[k], got, sizeof got));
+        assert_memory_equal(got, x, sizeof x);
+    }
+    bench_close(&b);
+}
+
+/* Training goes on with the iterations: the weight's largest singular value comes to be 1. */
+static void test_spectral_iterations(void **state) {
+    (void)state;
+    const float x[] = { 3, 0, 0, 0, 2, 0 }; /* 3 and 2 */
+    bench b = bench_open(TUFF_SHAPE(2, 3));
+    tuff_tensor *y = tuff_spectral_norm(b.x, 0, &(tuff_spectral_norm_desc){ .name = "spectral" });
+    assert_non_null(y);
+    bench_run(&b, &y, 1, false, x, sizeof x);
+    for (int i = 0; i < 60; i++) {
+        OK(tuff_write(b.program, b.x, x, sizeof x));
+        OK(tuff_run(b.program));
+    }
+    float got[6], u[2];
+    bench_run(&b, &y, 1, true, x, sizeof x);
+    OK(tuff_read(b.program, y, got, sizeof got));
+    OK(tuff_model_read(b.model, "spectral.weight_u", u, sizeof u));
+    within("the first singular value", (double)got[0], 1, 1e-6);
+    within("the second", (double)got[4], 2.0 / 3, 1e-6);
+    within("u", fabs((double)u[0]), 1, 1e-6);
+    bench_close(&b);
+}
+
 /* ---- running statistics -------------------------------------------------------------------------- */
 
 static void test_instance_statistics(void **state) {
@@ -285,6 +383,9 @@ int main(void) {
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_gradients_at_zero),
         cmocka_unit_test(test_instance_statistics),
+        cmocka_unit_test(test_topk),
+        cmocka_unit_test(test_dropped_parts),
+        cmocka_unit_test(test_spectral_iterations),
     };
     return cmocka_run_group_tests_name("long", tests, open_device, close_device);
 }

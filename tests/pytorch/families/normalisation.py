@@ -41,11 +41,31 @@ def instance_norm(t, a):
     return F.instance_norm(x, copy(mean), copy(variance), weight, bias, statistics, 0.1, a.get("eps", 1e-5))
 
 
+def weight_norm(t, a):
+    return torch._weight_norm(t[0], t[1], a.get("dim", 0))
+
+
+def spectral_norm(t, a):
+    """torch.nn.utils.spectral_norm's formula; its class has u and v of its own."""
+    weight, u, v = t
+    dim = a.get("dim", 0)
+    matrix = weight.movedim(dim, 0).flatten(1)
+    with torch.no_grad():
+        for _ in range(a.get("n_power_iterations", 1) if a.get("training", False) else 0):
+            v = F.normalize(matrix.t() @ u, dim=0, eps=1e-12)
+            u = F.normalize(matrix @ v, dim=0, eps=1e-12)
+    return weight / torch.dot(u, matrix @ v)
+
+
 OPERATORS = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
+    "dropout2d": lambda t, a: F.dropout2d(t[0], training=False, **a),
+    "stochastic_depth": lambda t, a: t[0],
+    "weight_norm": weight_norm,
+    "spectral_norm": spectral_norm,
     "normalize": lambda t, a: F.normalize(t[0], **a),
 }

@@ -211,8 +211,117 @@ FORWARD(normalize_forward) {
     return y;
 }
 
+/* ---- dropout of parts: only evaluation, where x passes; tests/operators/test_long.c looks at the masks ---- */
+
+FORWARD(dropout2d_forward) {
+    (void)a;
+    return ref_reshape(in[0], in[0]->shape);
+}
+#define stochastic_depth_forward dropout2d_forward
+
+/* ---- weights in other parameters ---- */
+
+FORWARD(weight_norm_forward) {
+    const ref *v = in[0], *g = in[1];
+    ref *y = ref_new(v->shape);
+    double *squares = calloc((size_t)g->count, sizeof *squares);
+    (void)a;
+    for (int64_t i = 0; i < y->count; i++) squares[ref_offset(&g->shape, &v->shape, i)] += v->v[i] * v->v[i];
+    for (int64_t i = 0; i < y->count; i++) {
+        int64_t k = ref_offset(&g->shape, &v->shape, i);
+        y->v[i] = v->v[i] * g->v[k] / sqrt(squares[k]);
+        y->abs[i] = fabs(y->v[i]);
+    }
+    y->terms = (double)(y->count / g->count);
+    free(squares);
+    return y;
+}
+
+/* The weight as an h x w matrix: element i of it stands in row[i], column[i]. */
+typedef struct matrix {
+    int64_t h, w, *row, *column;
+    double *u, *v, sigma, sigma_abs;
+} matrix;
+
+static void unit(double *x, int64_t n) {
+    double square = 0;
+    for (int64_t i = 0; i < n; i++) square += x[i] * x[i];
+    for (int64_t i = 0; i < n; i++) x[i] /= fmax(sqrt(square), 1e-12);
+}
+
+static matrix matrix_open(ref *const *in, const recipe_args *a) {
+    const ref *x = in[0];
+    int axis = arg_axis(a, "dim", 0, x);
+    matrix m = { .h = x->shape.sizes[axis] };
+    size_t count = (size_t)x->count;
+    m.w = x->count / m.h;
+    m.row = malloc(count * sizeof *m.row);
+    m.column = malloc(count * sizeof *m.column);
+    m.u = malloc((size_t)m.h * sizeof *m.u);
+    m.v = malloc((size_t)m.w * sizeof *m.v);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t inner = 1;
+        for (uint32_t k = (uint32_t)axis + 1; k < x->shape.rank; k++) inner *= x->shape.sizes[k];
+        m.row[i] = i / inner % m.h;
+        m.column[i] = i / inner / m.h * inner + i % inner;
+    }
+    for (int64_t i = 0; i < m.h; i++) m.u[i] = in[1]->v[i];
+    for (int64_t i = 0; i < m.w; i++) m.v[i] = in[2]->v[i];
+    int64_t iterations = arg_flag(a, "training", false) ? arg_int(a, "n_power_iterations", 1) : 0;
+    for (int64_t k = 0; k < iterations; k++) {
+        for (int64_t i = 0; i < m.w; i++) m.v[i] = 0;
+        for (int64_t i = 0; i < x->count; i++) m.v[m.column[i]] += x->v[i] * m.u[m.row[i]];
+        unit(m.v, m.w);
+        for (int64_t i = 0; i < m.h; i++) m.u[i] = 0;
+        for (int64_t i = 0; i < x->count; i++) m.u[m.row[i]] += x->v[i] * m.v[m.column[i]];
+        unit(m.u, m.h);
+    }
+    for (int64_t i = 0; i < x->count; i++) {
+        double term = m.u[m.row[i]] * x->v[i] * m.v[m.column[i]];
+        m.sigma += term;
+        m.sigma_abs += fabs(term);
+    }
+    return m;
+}
+
+static void matrix_close(matrix *m) {
+    free(m->row), free(m->column), free(m->u), free(m->v);
+}
+
+FORWARD(spectral_norm_forward) {
+    matrix m = matrix_open(in, a);
+    ref *y = ref_new(in[0]->shape);
+    for (int64_t i = 0; i < y->count; i++) {
+        y->v[i] = in[0]->v[i] / m.sigma;
+        y->abs[i] = fabs(y->v[i]) * m.sigma_abs / fabs(m.sigma);
+    }
+    y->terms = (double)y->count;
+    matrix_close(&m);
+    return y;
+}
+/* (gy - u v^T sum(gy W) / sigma) / sigma: none through the iterations */
+GRADIENT(spectral_norm_gradient) {
+    UNUSED;
+    matrix m = matrix_open(in, a);
+    double along = 0, along_abs = 0, worse = m.sigma_abs / fabs(m.sigma);
+    for (int64_t i = 0; i < gy->count; i++) {
+        along += gy->v[i] * in[0]->v[i] / m.sigma;
+        along_abs += fabs(gy->v[i] * in[0]->v[i] / m.sigma);
+    }
+    for (int64_t i = 0; g[0] && i < gy->count; i++) {
+        double direction = m.u[m.row[i]] * m.v[m.column[i]];
+        g[0]->v[i] += (gy->v[i] - direction * along) / m.sigma;
+        g[0]->abs[i] += (fabs(gy->v[i]) + fabs(direction) * along_abs) * worse * worse / fabs(m.sigma);
+    }
+    if (g[0]) g[0]->terms = fmax(g[0]->terms, (double)gy->count);
+    matrix_close(&m);
+}
+
 static const recipe_operator rows[] = {
-    ROW(batch_norm, "normalisation"), ROW(layer_norm, "normalisation"),    ROW(rms_norm, "normalisation"),
-    ROW(group_norm, "normalisation"), ROW(instance_norm, "normalisation"), NUMERIC(normalize, "normalisation"),
+    ROW(batch_norm, "normalisation"),      ROW(layer_norm, "normalisation"),
+    ROW(rms_norm, "normalisation"),        ROW(group_norm, "normalisation"),
+    ROW(instance_norm, "normalisation"),   NUMERIC(normalize, "normalisation"),
+    NUMERIC(dropout2d, "normalisation"),   NUMERIC(stochastic_depth, "normalisation"),
+    NUMERIC(weight_norm, "normalisation"), ROW(spectral_norm, "normalisation"),
 };
 const recipe_family ROWS_NORMALISATION = { rows, sizeof rows / sizeof *rows };
