@@ -111,19 +111,31 @@ static tuff_result check_attributes(inference *inference) {
 
 /* ---- rows --------------------------------------------------------------------------------------- */
 
+/* Whether the input is one image, without an axis for a batch. */
+static bool is_single(const node *node) {
+    return node->inputs[0]->shape.rank == 1 + axes_of(node);
+}
+
 static tuff_result infer(inference *inference) {
     const node *node = inference->node;
     uint32_t axes = axes_of(node);
     attribute_value passes[PASS_ATTRIBUTES] = { 0 };
     TRY(check_attributes(inference));
     if (node->inputs[1]->shape.rank == 2 + axes) set_passes(node, passes);
-    TRY(convolution_infer(inference, axes, is_transposed(node), passes));
+    tuff_shape batch = node->inputs[0]->shape;
+    if (is_single(node)) {
+        memmove(batch.sizes + 1, batch.sizes, batch.rank++ * sizeof *batch.sizes);
+        batch.sizes[0] = 1;
+    }
+    TRY(convolution_infer(inference, &batch, axes, is_transposed(node), passes));
     const tuff_tensor *bias = node->inputs[2];
     int64_t channels = inference->shapes[0].sizes[1];
     char text[160], shape[SHAPE_TEXT];
     if (bias && (bias->shape.rank != 1 || bias->shape.sizes[0] != channels))
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: the bias '%s' %s must have the shape (%lld)",
                           node_text(node, text), bias->name, shape_text(&bias->shape, shape), (long long)channels);
+    tuff_shape *y = &inference->shapes[0];
+    if (is_single(node)) memmove(y->sizes, y->sizes + 1, --y->rank * sizeof *y->sizes);
     return TUFF_OK;
 }
 
@@ -134,9 +146,11 @@ static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *cons
     set_passes(node, passes);
     tuff_tensor *bias = inputs[2];
     const operator* pass = is_transposed(node) ? &convolution_transposed : &convolution;
-    outputs[0] = graph_apply(graph, pass, inputs, 2, passes, NULL);
+    tuff_tensor *const operands[] = { is_single(node) ? tuff_unsqueeze(inputs[0], 0) : inputs[0], inputs[1] };
+    outputs[0] = graph_apply(graph, pass, operands, 2, passes, NULL);
     tuff_shape column = { .rank = 2 + axes_of(node), .sizes = { 1, bias ? bias->shape.sizes[0] : 1, 1, 1, 1 } };
     if (bias) outputs[0] = tuff_add(outputs[0], tuff_reshape(bias, column));
+    if (is_single(node)) outputs[0] = tuff_squeeze(outputs[0], &(int32_t){ 0 }, 1);
     return graph->result;
 }
 
@@ -146,8 +160,7 @@ static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *cons
         .formula = "y[n, o, p] = bias[o] + sum over c, t of weight[o, c, t] * input[n, c, p * stride - padding + t * " \
                    "dilation]",                                                                                        \
         .inputs = { "input", "weight", "bias?" }, .pytorch = "torch.nn.functional." NAME,                              \
-        .limits = "input without an axis for the batch", .attributes = attributes[AXES],                               \
-        .attribute_count = CONV_ATTRIBUTES, .infer = infer, .expand = expand,                                          \
+        .attributes = attributes[AXES], .attribute_count = CONV_ATTRIBUTES, .infer = infer, .expand = expand,          \
     }
 
 #define TRANSPOSE_ROW(NAME, AXES)                                                                                      \
@@ -156,8 +169,8 @@ static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *cons
         .formula = "y[n, o, q] = bias[o] + sum over c, p, t with p * stride - padding + t * dilation = q of "          \
                    "weight[c, o, t] * input[n, c, p]",                                                                 \
         .inputs = { "input", "weight", "bias?" }, .pytorch = "torch.nn.functional." NAME,                              \
-        .limits = "input without an axis for the batch", .attributes = transpose_attributes[AXES],                     \
-        .attribute_count = TRANSPOSE_ATTRIBUTES, .infer = infer, .expand = expand,                                     \
+        .attributes = transpose_attributes[AXES], .attribute_count = TRANSPOSE_ATTRIBUTES, .infer = infer,             \
+        .expand = expand,                                                                                              \
     }
 
 const operator convolution_rows[4] = { [1] = CONV_ROW("conv1d", 1), CONV_ROW("conv2d", 2), CONV_ROW("conv3d", 3) };

@@ -11,8 +11,10 @@ enum { PASS_STRIDE, PASS_PADDING, PASS_DILATION, PASS_GROUPS, PASS_OUTPUT_PADDIN
 /* (input, weight), and the pass that its input's gradient is, as a forward pass: torch's conv and conv_transpose. */
 extern const operator convolution, convolution_transposed;
 
-/* The output's shape of either, for images of so many axes; an error that names the node if shapes do not fit. */
-tuff_result convolution_infer(inference *inference, uint32_t axes, bool transposed, const attribute_value *passes);
+/* The output's shape of either, for a batch of the shape x of images of so many axes; an error that names the node if
+ * shapes do not fit. */
+tuff_result convolution_infer(inference *inference, const tuff_shape *x, uint32_t axes, bool transposed,
+                              const attribute_value *passes);
 
 /* The rows of convolution_passes.c. */
 enum { CONVOLUTION_PASSES = 5 };

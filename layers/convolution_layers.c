@@ -39,6 +39,11 @@ static tuff_tensor *apply(tuff_tensor *x, const layer_desc *desc, tuff_tensor *w
     return graph_apply(x->graph, op, (tuff_tensor *[]){ x, weight, bias }, 3, values, desc->name);
 }
 
+/* Of a batch of images, or of one. */
+static int64_t channels_of(const tuff_tensor *x, const layer_desc *desc) {
+    return x->shape.sizes[x->shape.rank - desc->axes - 1];
+}
+
 /* False, with the graph's error, if no parameters can be made of this. */
 static bool check_desc(tuff_tensor *x, const layer_desc *desc) {
     tuff_graph *graph = x->graph;
@@ -56,12 +61,12 @@ static bool check_desc(tuff_tensor *x, const layer_desc *desc) {
     }
     static const char *const batches[] = { "", "signals (N, C, L)", "images (N, C, H, W)", "volumes (N, C, D, H, W)" };
     char text[SHAPE_TEXT];
-    if (x->shape.rank != 2 + desc->axes) {
-        graph_fail(graph, TUFF_ERROR_SHAPE, "%s '%s': '%s' %s must be a batch of %s", desc->call, desc->name, x->name,
-                   shape_text(&x->shape, text), batches[desc->axes]);
+    if (x->shape.rank != 2 + desc->axes && x->shape.rank != 1 + desc->axes) {
+        graph_fail(graph, TUFF_ERROR_SHAPE, "%s '%s': '%s' %s must be a batch of %s or one of them", desc->call,
+                   desc->name, x->name, shape_text(&x->shape, text), batches[desc->axes]);
         return false;
     }
-    if (x->shape.sizes[1] % groups == 0 && desc->channels % groups == 0) return true;
+    if (channels_of(x, desc) % groups == 0 && desc->channels % groups == 0) return true;
     graph_fail(graph, TUFF_ERROR_SHAPE,
                "%s '%s': '%s' %s and %lld channels: both numbers of channels must be multiples of the "
                "groups, %lld",
@@ -86,7 +91,7 @@ static tuff_tensor *layer(tuff_tensor *x, const layer_desc *desc) {
         return NULL;
     }
     if (!layer_is_named(graph, desc->call, desc->name) || !check_desc(x, desc)) return NULL;
-    int64_t groups = desc->groups ? desc->groups : 1, in = x->shape.sizes[1], taps = 1;
+    int64_t groups = desc->groups ? desc->groups : 1, in = channels_of(x, desc), taps = 1;
     tuff_shape shape = { .rank = 2 + desc->axes };
     shape.sizes[0] = desc->transposed ? in : desc->channels;
     shape.sizes[1] = (desc->transposed ? desc->channels : in) / groups;

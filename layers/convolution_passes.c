@@ -33,18 +33,19 @@ static int64_t output_size(const attribute_value *a, uint32_t axes, uint32_t axi
     return size + padding < reach ? 0 : (size + padding - reach) / stride + 1;
 }
 
-tuff_result convolution_infer(inference *inference, uint32_t axes, bool transposed, const attribute_value *passes) {
+tuff_result convolution_infer(inference *inference, const tuff_shape *batch, uint32_t axes, bool transposed,
+                              const attribute_value *passes) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0], *w = node->inputs[1];
     char text[160], sx[SHAPE_TEXT], sw[SHAPE_TEXT];
     node_text(node, text);
     shape_text(&x->shape, sx);
     shape_text(&w->shape, sw);
-    if (x->shape.rank != 2 + axes || w->shape.rank != 2 + axes)
+    if (batch->rank != 2 + axes || w->shape.rank != 2 + axes)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                           "%s: '%s' %s and '%s' %s: it takes %s and weights (%s, %s)", text, x->name, sx, w->name, sw,
                           image_shapes[axes], transposed ? "C, O / groups" : "O, C / groups", kernel_shapes[axes]);
-    const int64_t *xs = x->shape.sizes, *ws = w->shape.sizes;
+    const int64_t *xs = batch->sizes, *ws = w->shape.sizes;
     int64_t groups = passes[PASS_GROUPS].i;
     bool fit = groups >= 1 && xs[1] % groups == 0 && ws[0] % groups == 0;
     if (!fit || (transposed ? ws[0] != xs[1] : xs[1] / groups != ws[1]))
@@ -69,12 +70,14 @@ tuff_result convolution_infer(inference *inference, uint32_t axes, bool transpos
 
 static tuff_result infer_convolution(inference *inference) {
     const node *node = inference->node;
-    return convolution_infer(inference, (uint32_t)node->attributes[PASS_STRIDE].i, false, node->attributes);
+    return convolution_infer(inference, &node->inputs[0]->shape, (uint32_t)node->attributes[PASS_STRIDE].i, false,
+                             node->attributes);
 }
 
 static tuff_result infer_transposed(inference *inference) {
     const node *node = inference->node;
-    return convolution_infer(inference, (uint32_t)node->attributes[PASS_STRIDE].i, true, node->attributes);
+    return convolution_infer(inference, &node->inputs[0]->shape, (uint32_t)node->attributes[PASS_STRIDE].i, true,
+                             node->attributes);
 }
 
 /* As the third input. */

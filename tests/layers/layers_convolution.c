@@ -63,7 +63,11 @@ static void conv3d(layers_case *c) {
     y = tuff_conv3d(x,
                     &(tuff_conv3d_desc){ .name = "conv2", .channels = 2, .kernel = { 2, 2, 2 }, .padding_same = true });
     layers_expect(y, "conv3d", "padding=same");
-    tuff_conv3d(layers_input(c, TUFF_SHAPE(6, 5, 9, 7)),
+    layers_expect(tuff_conv3d(layers_input(c, TUFF_SHAPE(6, 5, 9, 7)),
+                              &(tuff_conv3d_desc){ .name = "conv5", .channels = 8, .kernel = { 1, 2, 1 } }),
+                  "conv3d", "");
+    layers_expect_state(c, "conv5.weight", TUFF_STATE_PARAMETER, TUFF_SHAPE(8, 6, 1, 2, 1));
+    tuff_conv3d(layers_input(c, TUFF_SHAPE(5, 9, 7)),
                 &(tuff_conv3d_desc){ .name = "conv3", .channels = 8, .kernel = { 1, 1, 1 } });
     layers_expect_error(c, TUFF_ERROR_SHAPE, "tuff_conv3d conv3 (N, C, D, H, W)");
     tuff_conv3d(layers_input(c, TUFF_SHAPE(1, 6, 5, 9, 7)),

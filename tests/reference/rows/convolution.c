@@ -1,6 +1,8 @@
 /* Convolutions. */
 #include "tests/reference/rows.h"
 
+#include <string.h>
+
 static ref_convolution convolution_of(const recipe_args *a, const ref *weight) {
     ref_convolution c = { .groups = arg_int(a, "groups", 1) };
     int64_t axes = (int64_t)weight->shape.rank - 2;
@@ -19,14 +21,40 @@ static ref_convolution convolution_of(const recipe_args *a, const ref *weight) {
     return c;
 }
 
+/* The same numbers as a batch of one, where they are one image without an axis for a batch. */
+static ref as_batch(const ref *x, const ref *weight) {
+    ref batch = *x;
+    if (x->shape.rank == weight->shape.rank) return batch;
+    memmove(batch.shape.sizes + 1, batch.shape.sizes, batch.shape.rank++ * sizeof *batch.shape.sizes);
+    batch.shape.sizes[0] = 1;
+    return batch;
+}
+
+static ref *as_input(ref *y, const ref *x) {
+    if (y->shape.rank != x->shape.rank)
+        memmove(y->shape.sizes, y->shape.sizes + 1, --y->shape.rank * sizeof *y->shape.sizes);
+    return y;
+}
+
+typedef void (*gradient_function)(const ref *, const ref *, const ref_convolution *, const ref *, ref *, ref *, ref *);
+
+static void gradient_of_batch(gradient_function function, ref *const *in, const ref_convolution *c, const ref *gy,
+                              ref *const *g) {
+    ref x = as_batch(in[0], in[1]), batch_gy = as_batch(gy, in[1]), gx;
+    if (g[0]) gx = as_batch(g[0], in[1]);
+    function(&x, in[1], c, &batch_gy, g[0] ? &gx : NULL, g[1], g[2]);
+    if (g[0]) g[0]->terms = gx.terms;
+}
+
 FORWARD(conv_forward) {
     ref_convolution c = convolution_of(a, in[1]);
-    return ref_conv(in[0], in[1], in[2], &c);
+    ref x = as_batch(in[0], in[1]);
+    return as_input(ref_conv(&x, in[1], in[2], &c), in[0]);
 }
 GRADIENT(conv_gradient) {
     UNUSED;
     ref_convolution c = convolution_of(a, in[1]);
-    ref_conv_grad(in[0], in[1], &c, gy, g[0], g[1], g[2]);
+    gradient_of_batch(ref_conv_grad, in, &c, gy, g);
 }
 
 static ref_convolution transposed_of(const recipe_args *a, const ref *weight) {
@@ -37,12 +65,13 @@ static ref_convolution transposed_of(const recipe_args *a, const ref *weight) {
 
 FORWARD(conv_transpose_forward) {
     ref_convolution c = transposed_of(a, in[1]);
-    return ref_conv_transpose(in[0], in[1], in[2], &c);
+    ref x = as_batch(in[0], in[1]);
+    return as_input(ref_conv_transpose(&x, in[1], in[2], &c), in[0]);
 }
 GRADIENT(conv_transpose_gradient) {
     UNUSED;
     ref_convolution c = transposed_of(a, in[1]);
-    ref_conv_transpose_grad(in[0], in[1], &c, gy, g[0], g[1], g[2]);
+    gradient_of_batch(ref_conv_transpose_grad, in, &c, gy, g);
 }
 
 #define CONV(axes)                                                                                                     \
