@@ -89,7 +89,7 @@ static tuff_result expand_divergence(tuff_graph *graph, const node *node, tuff_t
     if (node->attributes[LOG_TARGET].i) {
         terms = tuff_mul(tuff_exp(y), tuff_sub(y, x));
     } else { /* 0 where the target is 0, and so are its gradients: no logarithm of 0 is multiplied with anything */
-        tuff_tensor *safe = select_of(y, y, tuff_scale(y, 0, 1));
+        tuff_tensor *safe = tuff_where(y, y, tuff_scale(y, 0, 1));
         terms = keep_if(y, tuff_mul(y, tuff_sub(tuff_log(safe), x)));
     }
     outputs[0] = reduction == TUFF_REDUCE_BATCH_MEAN ? batch_mean(terms) : reduce_loss(terms, reduction);
