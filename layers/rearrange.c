@@ -351,7 +351,14 @@ static tuff_result lower_pad_backward(lowering *lowering, const node *node) {
                .column = NOWHERE,
                .backward = true,
                .label = node->label };
+    double turns = 1; /* lavapipe leaves an invocation's loops after 65535, all of them together */
     w.rank = w.x.shape.rank;
+    for (uint32_t i = 0; i < w.rank; i++) turns *= 1 + fmax(0, (double)(w.x.shape.sizes[i] - w.y.shape.sizes[i]));
+    if (w.outside == OUTSIDE_REPLICATES && turns * (w.rank + 1) > 65000)
+        return error_set(
+            TUFF_ERROR_UNSUPPORTED,
+            "%s: a corner is repeated %.0f times, too often for its gradient; pad one axis after the other",
+            node->label, turns);
     for (uint32_t i = 0; i < w.rank; i++)
         w.axes[i] = (walk_axis){ .size = w.y.shape.sizes[i],
                                  .n = w.x.shape.sizes[i],

@@ -174,6 +174,9 @@ static view part_of(const scattering *s, const view *whole, int64_t axis, int64_
     return part;
 }
 
+/* lavapipe leaves an invocation's loops after 65535 turns, all of them together. */
+enum { MOST_SCANNED = 32768, MOST_OWNED = 16384 };
+
 /* Of outer indices o.., sources k.. and rows r... */
 static tuff_result call_scan(const scattering *s, int64_t o, int64_t outer, int64_t k, int64_t sources, int64_t r,
                              int64_t rows) {
@@ -187,7 +190,8 @@ static tuff_result call_scan(const scattering *s, int64_t o, int64_t outer, int6
         index.strides[0] = 1;
     }
     uint64_t lines = (uint64_t)(outer * s->inner) / width, most = wanted_invocations(s) / lines;
-    uint64_t blocks = most < 1 ? 1 : most > (uint64_t)rows ? (uint64_t)rows : most;
+    uint64_t fewest = ((uint64_t)rows - 1) / MOST_OWNED + 1, blocks = most < fewest ? fewest : most;
+    if (blocks > (uint64_t)rows) blocks = (uint64_t)rows;
     uint64_t owned = ((uint64_t)rows + blocks - 1) / blocks, invocations = lines * (((uint64_t)rows - 1) / owned + 1);
     kernel_call call = { .kernel = width == 4 ? KERNEL_SCATTER_SCAN_4 : KERNEL_SCATTER_SCAN_1,
                          .constants = { !s->shared },
@@ -223,6 +227,7 @@ static tuff_result lower_scan(const scattering *s) {
     int64_t outer = fit < 1 ? 1 : smaller(fit, s->outer), part = most / s->inner > 1 ? most / s->inner : 1;
     int64_t sources = fit < 1 ? smaller(part, s->sources) : s->sources,
             rows = fit < 1 ? smaller(part, s->rows) : s->rows;
+    sources = smaller(sources, MOST_SCANNED);
     for (int64_t o = 0; o < s->outer; o += outer)
         for (int64_t r = 0; r < s->rows; r += rows)
             for (int64_t k = 0; k < s->sources; k += sources)
