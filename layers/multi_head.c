@@ -106,22 +106,19 @@ static void project_all(tuff_graph *graph, const tuff_multihead_attention_desc *
     }
 }
 
-/* (..., L, heads * head) to (..., heads, L, head), a view. */
+/* (..., L, heads * head) to (..., heads, L, head), a view. The batch's size is left open, so that the graph compiles
+ * for others. */
 static tuff_tensor *to_heads(tuff_tensor *x, int64_t heads, int64_t head) {
     if (!x) return NULL;
     tuff_shape shape = x->shape;
+    shape.sizes[0] = -1;
     shape.sizes[shape.rank - 1] = heads;
     shape.sizes[shape.rank++] = head;
     return tuff_transpose(tuff_reshape(x, shape), -2, -3);
 }
 
-static tuff_tensor *from_heads(tuff_tensor *x, int64_t features) {
-    x = tuff_transpose(x, -2, -3);
-    if (!x) return NULL;
-    tuff_shape shape = x->shape;
-    shape.rank--;
-    shape.sizes[shape.rank - 1] = features;
-    return tuff_reshape(x, shape);
+static tuff_tensor *from_heads(tuff_tensor *x) {
+    return tuff_flatten_axes(tuff_transpose(x, -2, -3), -2, -1);
 }
 
 static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc *desc, tuff_tensor *query,
@@ -150,11 +147,10 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
     bool grouped = sizes.heads != sizes.key_heads;
     tuff_tensor *y;
     if (desc->cache_length)
-        y = tuff_cached_attention(parts[0], parts[1], parts[2],
-                                  &(tuff_cached_attention_desc){ .name = desc->name,
-                                                                 .max_length = desc->cache_length,
-                                                                 .mask = desc->mask,
-                                                                 .grouped_heads = grouped });
+        y = tuff_cached_attention(
+            parts[0], parts[1], parts[2],
+            &(tuff_cached_attention_desc){
+                .name = desc->name, .max_length = desc->cache_length, .mask = desc->mask, .grouped_heads = grouped });
     else
         y = tuff_scaled_dot_product_attention(parts[0], parts[1], parts[2],
                                               &(tuff_attention_desc){ .name = desc->name,
@@ -162,10 +158,10 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
                                                                       .dropout = desc->dropout,
                                                                       .causal = desc->causal,
                                                                       .grouped_heads = grouped });
-    return tuff_linear(from_heads(y, sizes.features), &(tuff_linear_desc){ .name = name,
-                                                                           .features = sizes.features,
-                                                                           .no_bias = desc->no_bias,
-                                                                           .bias_init = { TUFF_INIT_ZEROS, 0 } });
+    return tuff_linear(from_heads(y), &(tuff_linear_desc){ .name = name,
+                                                           .features = sizes.features,
+                                                           .no_bias = desc->no_bias,
+                                                           .bias_init = { TUFF_INIT_ZEROS, 0 } });
 }
 
 tuff_tensor *tuff_multihead_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
