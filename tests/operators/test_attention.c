@@ -274,6 +274,18 @@ static void check_layer(int64_t key_heads, int64_t key_features, bool causal) {
     for (int i = 0; !packed && i < 3; i++) free(weights[i]);
     free(packed), free(weight), free(out_bias);
     tuff_program_destroy(program);
+
+    /* the same graph for another batch */
+    tuff_input_size sizes[2] = { { .input = query, .shape = TUFF_SHAPE(1, QUERIES, FEATURES) } };
+    if (memory) sizes[1] = (tuff_input_size){ .input = memory, .shape = TUFF_SHAPE(1, KEYS, key_features) };
+    OK(tuff_compile(graph,
+                    &(tuff_program_desc){ .outputs = &y,
+                                          .output_count = 1,
+                                          .evaluate = true,
+                                          .input_sizes = sizes,
+                                          .input_size_count = memory ? 2 : 1 },
+                    &program));
+    tuff_program_destroy(program);
     tuff_graph_destroy(graph);
     tuff_model_destroy(model);
 }
@@ -302,8 +314,7 @@ static tuff_program *compile_layer(tuff_graph *graph, int64_t length, int64_t ca
                                                                     .cache_length = cache });
     tuff_program *program = NULL;
     OK(tuff_compile(
-        graph,
-        &(tuff_program_desc){ .outputs = y, .output_count = 1, .evaluate = true, .replay_seed = replay_seed },
+        graph, &(tuff_program_desc){ .outputs = y, .output_count = 1, .evaluate = true, .replay_seed = replay_seed },
         &program));
     return program;
 }
@@ -379,8 +390,7 @@ static int close_device(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dropout), cmocka_unit_test(test_masked), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_long),    cmocka_unit_test(test_layer),
-        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_long),    cmocka_unit_test(test_layer),  cmocka_unit_test(test_cache),
     };
     return cmocka_run_group_tests_name("attention", tests, open_device, close_device);
 }
