@@ -356,6 +356,8 @@ static void test_ctc_edges(void **state) {
 static void test_linear_cross_entropy_memory(void **state) {
     (void)state;
     enum { ROWS = 2048, CLASSES = 32768, FEATURES = 64 };
+    const char *force = getenv("TUFF_FORCE");
+    if (force && (strstr(force, "slice=") || strstr(force, "logits="))) return; /* thousands of blocks */
     tuff_model *model = tuff_model_create(device, NULL);
     tuff_graph *graph = tuff_graph_create(model);
     tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(ROWS, FEATURES));
