@@ -355,6 +355,73 @@ static void test_extremes(void **state) {
     }
 }
 
+static bool alike(float got, float want) {
+    return isnan(want) ? isnan(got) : isinf(want) ? got == want : fabsf(got - want) <= 1e-6f * fmaxf(1, fabsf(want));
+}
+
+/* Slopes where there are two, or none, as PyTorch has them; of powers, which other families are built on, for both
+ * operands. */
+static void test_slopes(void **state) {
+    (void)state;
+    static const struct {
+        const char *row;
+        float x, slope, other, other_slope; /* other: NAN if there is one operand */
+    } edges[] = {
+        { "abs", 0, 0, NAN, 0 },
+        { "relu", 0, 0, NAN, 0 },
+        { "relu6", 0, 0, NAN, 0 },
+        { "relu6", 6, 0, NAN, 0 },
+        { "relu6", 5.9999995f, 1, NAN, 0 },
+        { "leaky_relu", 0, 0.01f, NAN, 0 },
+        { "elu", 0, 1, NAN, 0 },
+        { "selu", 0, 1.7580993f, NAN, 0 },
+        { "hardswish", -3, -0.5f, NAN, 0 },
+        { "hardswish", 3, 1.5f, NAN, 0 },
+        { "hardsigmoid", -3, 0, NAN, 0 },
+        { "hardsigmoid", 3, 0, NAN, 0 },
+        { "softplus", 100, 1, NAN, 0 },
+        { "logsigmoid", -100, 1, NAN, 0 },
+        { "sqrt", 0, INFINITY, NAN, 0 },
+        { "maximum", 1, 0.5f, 1, 0.5f },
+        { "maximum", 1, 0, 2, 1 },
+        { "minimum", 1, 1, 2, 0 },
+        { "pow", 0, 0, 0, 0 },
+        { "pow", 0, 0, 2, 0 },
+        { "pow", 0, INFINITY, 0.5f, 0 },
+        { "pow", 0, -INFINITY, -1, -INFINITY },
+        { "pow", 2, 0, 0, 0.69314718f },
+        { "pow", -2, 12, 3, NAN },
+    };
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+        uint32_t count = isnan(edges[i].other) ? 1 : 2;
+        tuff_model *model = tuff_model_create(device, NULL);
+        tuff_graph *graph = tuff_graph_create(model);
+        tuff_tensor *inputs[2] = { tuff_input(graph, "a", TUFF_F32, TUFF_SCALAR), NULL }, *slopes[2] = { NULL };
+        if (count > 1) inputs[1] = tuff_input(graph, "b", TUFF_F32, TUFF_SCALAR);
+        const operator* row = row_named(edges[i].row);
+        attribute_value defaults[MAX_ATTRIBUTES] = { { 0 } };
+        for (uint32_t k = 0; k < row->attribute_count; k++) defaults[k] = row->attributes[k].value;
+        OK(tuff_gradients(graph_apply(graph, row, inputs, count, defaults, NULL), inputs, count, slopes));
+        tuff_program *program;
+        OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = slopes, .output_count = count, .evaluate = true },
+                        &program));
+        const float values[2] = { edges[i].x, edges[i].other }, want[2] = { edges[i].slope, edges[i].other_slope };
+        /* an operand that no gradient needs is no input of the program */
+        for (uint32_t k = 0; k < count; k++) (void)tuff_write(program, inputs[k], &values[k], sizeof values[k]);
+        OK(tuff_run(program));
+        for (uint32_t k = 0; k < count; k++) {
+            float got;
+            OK(tuff_read(program, slopes[k], &got, sizeof got));
+            if (!alike(got, want[k]))
+                fail_msg("slope %u of %s at %g, %g is %g, should be %g", k, edges[i].row, values[0], values[1], got,
+                         want[k]);
+        }
+        tuff_program_destroy(program);
+        tuff_graph_destroy(graph);
+        tuff_model_destroy(model);
+    }
+}
+
 /* Division and the square root are correctly rounded on drivers for the CPU: what divides has the same bits there. */
 static void test_division(void **state) {
     (void)state;
@@ -393,7 +460,8 @@ static int close_device(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accuracy), cmocka_unit_test(test_edges),  cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_angles),   cmocka_unit_test(test_powers), cmocka_unit_test(test_division),
+        cmocka_unit_test(test_slopes),   cmocka_unit_test(test_angles), cmocka_unit_test(test_powers),
+        cmocka_unit_test(test_division),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
