@@ -134,7 +134,7 @@ static tuff_tensor *build_step(const recipe_step *s, tuff_graph *graph, tuff_ten
 
 tuff_type build_type(const recipe_step *leaf) {
     return leaf->fill == FILL_INDEX                             ? TUFF_I32
-           : leaf->fill == FILL_BOOL || leaf->fill == FILL_BYTE ? TUFF_U8
+           : leaf->fill == FILL_MASK || leaf->fill == FILL_BYTE ? TUFF_U8
                                                                 : TUFF_F32;
 }
 

@@ -59,7 +59,7 @@ def fill(kind, shape, seed, count=0):
         v = 10000 + np.floor(v * 2048) / 1024
     elif kind == "u":
         v = (v + 1) / 2
-    elif kind == "b":
+    elif kind in "bk":
         v = (h & np.uint64(1)).astype(np.float64)
     elif kind == "y":
         v = (h & np.uint64(255)).astype(np.float64)
@@ -146,9 +146,9 @@ def run_case(case, dtype):
             tensors.append(None)
             continue
         values, kind, constant = operand
-        integer = {"i": torch.int64, "b": torch.bool, "y": torch.uint8}.get(kind)
+        integer = {"i": torch.int64, "k": torch.bool, "y": torch.uint8}.get(kind)
         tensor = torch.tensor(values, dtype=integer or dtype)
-        tensors.append(tensor if integer or constant else tensor.requires_grad_())
+        tensors.append(tensor if integer or constant or kind == "b" else tensor.requires_grad_())
     arguments = attributes(case[2])
     take = arguments.pop("take", 0)
     y = function(case[0])(tensors, arguments)

@@ -7,9 +7,9 @@
  * `tuff op` (tests/pytorch/compare). After a change run tests/pytorch/fixtures.py.
  *
  * Operands are shapes in the order of the row's inputs, "-" a scalar, "_" one left out; behind a colon how they are
- * filled: p 0.25 to 2, n the same with either sign, i10 indices below 10, b 0 or 1 and y 0 to 255 (both uint8), t ties,
- * l large, w from 2^-26 to 2^6, s shifted, m 10000 and a little, u 0 to 1. "!" at the end: its gradient is not asked
- * for. Attributes have PyTorch's names; training=true and take=1 (which result) may stand beside them. */
+ * filled: p 0.25 to 2, n the same with either sign, i10 indices below 10, b 0 or 1, k the same as uint8, y 0 to 255 as
+ * uint8, t ties, l large, w from 2^-26 to 2^6, s shifted, m 10000 and a little, u 0 to 1. "!" at the end: its gradient
+ * is not asked for. Attributes have PyTorch's names; training=true and take=1 (which result) may stand beside them. */
 #ifndef TUFF_TESTS_CASES_H
 #define TUFF_TESTS_CASES_H
 

@@ -47,7 +47,8 @@ static double fill_value(recipe_fill fill, uint32_t i, uint32_t seed, int64_t be
     case FILL_SHIFTED: return 8 + v;
     case FILL_MEAN: return 10000 + floor(v * 2048) / 1024;
     case FILL_UNIT: return (v + 1) / 2;
-    case FILL_BOOL: return (double)(recipe_hash(seed, i) & 1);
+    case FILL_BOOL:
+    case FILL_MASK: return (double)(recipe_hash(seed, i) & 1);
     case FILL_BYTE: return (double)(recipe_hash(seed, i) & 255);
     }
     return NAN;
@@ -121,7 +122,8 @@ int recipe_loss(recipe *r, int step, uint32_t seed) {
 
 static bool differentiable(const recipe_step *s) {
     return s->op ? !s->op->detach
-                 : s->leaf != LEAF_BUFFER && s->fill != FILL_INDEX && s->fill != FILL_BOOL && s->fill != FILL_BYTE;
+                 : s->leaf != LEAF_BUFFER && s->fill != FILL_INDEX && s->fill != FILL_BOOL && s->fill != FILL_MASK
+                       && s->fill != FILL_BYTE;
 }
 
 /* ---- operands as text ---- */
@@ -146,7 +148,7 @@ bool recipe_operand(const char *word, tuff_shape *shape, recipe_fill *fill, int6
         }
     }
     if (*word == ':') {
-        if (!strchr("apnitlwsmuby", word[1])) return false;
+        if (!strchr("apnitlwsmubyk", word[1])) return false;
         *fill = (recipe_fill)word[1];
         word += 2;
         if (*fill == FILL_INDEX) *below = strtoll(word, (char **)&word, 10);

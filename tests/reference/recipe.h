@@ -48,7 +48,8 @@ typedef enum recipe_fill {
     FILL_SHIFTED = 's',  /* 8 and a little */
     FILL_MEAN = 'm',     /* 10000 and up to 2 about it: not distinct, and exact in float32 */
     FILL_UNIT = 'u',     /* 0 to 1 */
-    FILL_BOOL = 'b',     /* 0 or 1: uint8 */
+    FILL_BOOL = 'b',     /* 0 or 1, float32 without a gradient */
+    FILL_MASK = 'k',     /* 0 or 1: uint8 */
     FILL_BYTE = 'y',     /* 0 to 255: uint8 */
 } recipe_fill;
 
