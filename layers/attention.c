@@ -24,8 +24,9 @@ static const attribute attributes[] = { ATTRIBUTES };
 /* cached: keys and values are a cache's. needs: bit i, input i's gradient is wanted */
 #define CACHED [ATTENTION_CACHED] = { .name = "cached", .type = ATTRIBUTE_BOOL }
 static const attribute kernel_attributes[] = { ATTRIBUTES, CACHED };
-static const attribute backward_attributes[] = { ATTRIBUTES, CACHED,
-                                                 [ATTENTION_NEEDS] = { .name = "needs", .type = ATTRIBUTE_INT } };
+static const attribute backward_attributes[] = {
+    ATTRIBUTES, CACHED, [ATTENTION_NEEDS] = { .name = "needs", .type = ATTRIBUTE_INT }
+};
 
 /* ---- shapes -------------------------------------------------------------------------------------- */
 
@@ -146,7 +147,7 @@ static tuff_result infer_backward(inference *inference) {
 /* ---- kernels' rows ------------------------------------------------------------------------------- */
 
 #define KERNEL_ROW                                                                                                     \
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                          \
+    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                   \
     .attribute_count = sizeof kernel_attributes / sizeof *kernel_attributes, .output_layout = LAYOUT_ROW_MAJOR
 #define BACKWARD_ROW                                                                                                   \
     KERNEL_ROW,                                                                                                        \

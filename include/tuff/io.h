@@ -42,8 +42,8 @@ typedef struct tuff_file_tensor {
 typedef struct tuff_safetensors tuff_safetensors;
 
 /* Reads and checks a whole file; what the calls below return belongs to it and is valid until it is closed. F32, F64,
- * I32, I64, U8 and BOOL are understood (64-bit ones are converted; an I64 beyond 32 bits is an error; BOOL is TUFF_U8). Errors: FILE (the byte and
- * what was expected), MEMORY. Any thread. */
+ * I32, I64, U8 and BOOL are understood (64-bit ones are converted; an I64 beyond 32 bits is an error; BOOL is TUFF_U8).
+ * Errors: FILE (the byte and what was expected), MEMORY. Any thread. */
 TUFF_API tuff_result tuff_safetensors_open(const char *path, tuff_safetensors **file);
 /* NULL is allowed. */
 TUFF_API void tuff_safetensors_close(tuff_safetensors *file);

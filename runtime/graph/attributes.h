@@ -14,7 +14,8 @@ typedef struct attributes {
 /* Every attribute at its default. */
 void attributes_begin(attributes *attributes, const operator* op);
 
-/* Sets one from "NAME=VALUE" (for a boolean "NAME" alone is true). ARGUMENT, with a message that lists what is possible.
+/* Sets one from "NAME=VALUE" (for a boolean "NAME" alone is true). ARGUMENT, with a message that lists what is
+ * possible.
  */
 tuff_result attributes_set(attributes *attributes, const char *text);
 

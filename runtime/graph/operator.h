@@ -56,7 +56,7 @@ typedef enum layout {
     LAYOUT_ROW_MAJOR,     /* contiguous, last axis fastest */
     LAYOUT_CHANNELS_LAST, /* (N, C, ...) contiguous in the order N, ..., C: images of one to three axes */
     LAYOUT_MATRIX,        /* one of the last two axes has stride 1; the others are free */
-    LAYOUT_KERNEL_LAST,   /* (O, I, ...) contiguous in the order ..., I, O: convolution's weights, of one to three axes */
+    LAYOUT_KERNEL_LAST, /* (O, I, ...) contiguous in the order ..., I, O: convolution's weights, of one to three axes */
 } layout;
 
 /* Where a tensor lies: strides in elements for each logical axis. */
@@ -69,13 +69,13 @@ typedef struct view {
 } view;
 
 enum {
-    OPERATOR_DETACH = 1,    /* has no gradient; a path ends here */
-    OPERATOR_PROLOGUE = 2,  /* a reduction: input 0 may be replaced by a chain, run over node->domain */
-    OPERATOR_BROADCAST = 4, /* the output is the input, broadcast as NumPy does: chains look through it */
-    OPERATOR_INTERNAL = 8,  /* made by gradients and expansions alone: not for users to name */
-    OPERATOR_TRAINING = 16, /* does something else in a program that trains than in one that evaluates */
-    OPERATOR_FOLLOWS = 32,  /* the result lies channels-last where an input does; its kernels write either order */
-    OPERATOR_RANDOM = 64,   /* takes random numbers from the stream of the node's name_hash: equal only with it */
+    OPERATOR_DETACH = 1,     /* has no gradient; a path ends here */
+    OPERATOR_PROLOGUE = 2,   /* a reduction: input 0 may be replaced by a chain, run over node->domain */
+    OPERATOR_BROADCAST = 4,  /* the output is the input, broadcast as NumPy does: chains look through it */
+    OPERATOR_INTERNAL = 8,   /* made by gradients and expansions alone: not for users to name */
+    OPERATOR_TRAINING = 16,  /* does something else in a program that trains than in one that evaluates */
+    OPERATOR_FOLLOWS = 32,   /* the result lies channels-last where an input does; its kernels write either order */
+    OPERATOR_RANDOM = 64,    /* takes random numbers from the stream of the node's name_hash: equal only with it */
     OPERATOR_IN_PLACE = 128, /* the result lies where input 0, a state, lies: the kernel writes a part of it at once,
                                 in evaluation too. Who reads the state itself sees one or the other */
 };

@@ -83,12 +83,12 @@ struct tuff_program {
     uint64_t slot_bytes;
     recording *recordings;
     uint32_t recording_count;
-    uint32_t next;      /* the recording that the next run takes */
-    uint32_t last;      /* the one of the last submitted run, NO_RECORDING before any */
-    uint64_t runs;      /* begun so far */
+    uint32_t next;         /* the recording that the next run takes */
+    uint32_t last;         /* the one of the last submitted run, NO_RECORDING before any */
+    uint64_t runs;         /* begun so far */
     uint32_t cache_length; /* of the next runs */
-    commands **uploads; /* room for a list of slot_count */
-    char *text, *dot;   /* what tuff_program_dump writes; NULL unless captured */
+    commands **uploads;    /* room for a list of slot_count */
+    char *text, *dot;      /* what tuff_program_dump writes; NULL unless captured */
 };
 
 /* Plans, allocates and records. Takes `lowered` over on success. Errors: MEMORY (names the bytes asked for, those

@@ -161,7 +161,8 @@ void schedule_dump(const schedule *schedule, const lowered *lowered, FILE *file)
             for (uint32_t k = schedule->level_start[l]; k < schedule->level_start[l + 1]; k++) {
                 const kernel_call *call = &lowered->calls[schedule->order[k]];
                 fprintf(file, "      %u %s: %s %u x %u x %u", schedule->order[k], call->label ? call->label : "",
-                        device_kernel(lowered->device, call->kernel)->name, call->groups[0], call->groups[1], call->groups[2]);
+                        device_kernel(lowered->device, call->kernel)->name, call->groups[0], call->groups[1],
+                        call->groups[2]);
                 for (uint32_t i = 0; i < call->operand_count; i++) {
                     const operand *o = &call->operands[i];
                     const char *way = o->access == ACCESS_READ ? "<" : o->access == ACCESS_WRITE ? ">" : "<>";

@@ -39,7 +39,8 @@ kernel_call *add_call(lowered *l, segment_kind segment, const char *label) {
 
 void add_operand(lowered *l, uint32_t storage, uint64_t offset, uint64_t size, uint32_t access) {
     kernel_call *call = &l->calls[l->call_count - 1];
-    call->operands[call->operand_count++] = (operand){ .storage = storage, .offset = offset, .size = size, .access = access };
+    call->operands[call->operand_count++] =
+        (operand){ .storage = storage, .offset = offset, .size = size, .access = access };
 }
 
 lowered *lowered_random(uint64_t *random, uint32_t storages, uint32_t calls) {

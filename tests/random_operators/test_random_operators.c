@@ -26,8 +26,8 @@ static uint32_t number(const char *variable, uint32_t standard) {
     return text ? (uint32_t)strtoul(text, NULL, 10) : standard;
 }
 
-/* Whether the exact result cannot be told: no number, too large for float32, or a kink within the step of the reference's
- * differences (1e-5 of a value). */
+/* Whether the exact result cannot be told: no number, too large for float32, or a kink within the step of the
+ * reference's differences (1e-5 of a value). */
 static bool is_delicate(const recipe *r) {
     double largest = 0, operand = 1;
     for (int i = 0; i < r->count; i++)

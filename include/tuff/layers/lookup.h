@@ -36,8 +36,8 @@ TUFF_API tuff_tensor *tuff_scatter_add(tuff_tensor *x, int32_t dim, tuff_tensor 
 /* torch.index_add: x, and alpha times what source has along dim added at the indices of a list. */
 TUFF_API tuff_tensor *tuff_index_add(tuff_tensor *x, int32_t dim, tuff_tensor *index, tuff_tensor *source, float alpha);
 
-/* torch.nn.functional.one_hot, as float32 (PyTorch's is int64): int32 (...) to (..., num_classes). Zeros for an index out
- * of range. No gradient. */
+/* torch.nn.functional.one_hot, as float32 (PyTorch's is int64): int32 (...) to (..., num_classes). Zeros for an index
+ * out of range. No gradient. */
 TUFF_API tuff_tensor *tuff_one_hot(tuff_tensor *index, int64_t num_classes);
 
 #ifdef __cplusplus
