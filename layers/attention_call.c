@@ -129,14 +129,22 @@ typedef struct pass {
     bool step_record; /* bound at 6 */
     bool by_keys;     /* a workgroup owns keys, not queries */
     bool of_mask;     /* invocations own the mask's elements */
+    /* By rows, the others come in parts where a driver ends long loops. */
+    bool row;
+    uint32_t begin_param; /* of a part's first row */
+    int64_t part;         /* rows; 0: all at once */
 } pass;
 
+enum { FIRSTS = 8, OTHER = 8 }; /* of the push constants; rows that a lane takes at a time */
+
 static tuff_result call(const attention *a, const pass *pass, const uint64_t *offsets, int64_t batch_begin,
-                        int64_t batch, bool started) {
+                        int64_t batch, bool started, int64_t part_begin) {
     kernel_call call = { .kernel = pass->kernel,
                          .constants = { a->masked, a->causal, a->dropout > 0, pass->of_mask ? started : a->cached,
                                         device_get_limits(lowering_device(a->lowering))->subgroup_size },
-                         .constant_count = pass->of_mask ? 4 : 5,
+                         .constant_count = pass->of_mask ? 4
+                                           : pass->row   ? 6
+                                                         : 5,
                          .operand_count = a->operand_count,
                          .param_count = 32 };
     uint32_t firsts[MOST_OPERANDS] = { 0 };
@@ -160,7 +168,9 @@ static tuff_result call(const attention *a, const pass *pass, const uint64_t *of
     memcpy(call.params, params, sizeof params);
     memcpy(&call.params[4], &a->scale, 4);
     memcpy(&call.params[5], &a->dropout, 4);
-    memcpy(&call.params[8], firsts, sizeof firsts);
+    call.constants[5] = (uint32_t)pass->part;
+    memcpy(&call.params[FIRSTS], firsts, sizeof firsts);
+    if (pass->row) call.params[pass->begin_param] = (uint32_t)part_begin;
     if (pass->of_mask) call.params[15] = (uint32_t)batch;
     for (uint32_t i = ATTENTION_QUERY; i <= ATTENTION_MASK; i++) {
         const operand_view *operand = &a->operands[i];
@@ -198,7 +208,9 @@ static tuff_result call_all(attention *a, const pass *pass) {
             for (uint32_t i = 0; i < a->operand_count; i++)
                 here[i] = offsets[i] + (uint64_t)(begin * a->operands[i].batch);
             bool started = broadcast_again || (begin > 0 && a->operands[a->operand_count - 1].batch == 0);
-            TRY(call(a, pass, here, outer * a->batch + begin, smaller(fit, a->batch - begin), started));
+            int64_t walked = pass->by_keys ? a->queries : a->keys, part = pass->part ? pass->part : walked;
+            for (int64_t from = 0; from < walked; from += part)
+                TRY(call(a, pass, here, outer * a->batch + begin, smaller(fit, a->batch - begin), started, from));
         }
         uint32_t x = a->joined;
         while (x < a->axis_count && ++at[x] == a->axes[x]) at[x++] = 0;
@@ -211,6 +223,20 @@ static tuff_result call_all(attention *a, const pass *pass) {
 typedef struct variants {
     enum kernel_id row, tiles[3]; /* tiles: for heads of up to 64, 128, 256 features */
 } variants;
+
+/* An invocation's loops: over blocks of rows, in each over features, counted generously. By tiles there are no parts.
+ */
+static tuff_result choose_part(const attention *a, pass *pass) {
+    uint64_t features = (uint64_t)(a->features + a->value_features), allowed = turns_allowed(a->lowering);
+    uint64_t walked = (uint64_t)(pass->by_keys ? a->queries : a->keys), heads = pass->by_keys ? (uint64_t)a->group : 1;
+    uint64_t block = features * (pass->by_keys || pass->begin_param != FIRSTS + 6 ? 3 : 2) + 8,
+             once = 4 * features + 16;
+    uint64_t blocks = allowed > once ? (allowed - once) / (block * heads) : 0, needed = (walked + OTHER - 1) / OTHER;
+    if (!pass->row) return turns_check(a->lowering, a->node, once + block * heads * needed);
+    if (blocks == 0) return turns_check(a->lowering, a->node, once + block * heads);
+    pass->part = blocks < needed ? (int64_t)(blocks * OTHER) : 0;
+    return TUFF_OK;
+}
 
 /* Drivers for the CPU get rows, where they can shuffle, all others tiles; "attention=row" or "attention=tile" forces
  * one. */
@@ -229,6 +255,8 @@ static tuff_result choose(const attention *a, const variants *variants, int64_t 
                                                  "needs shuffles in subgroups of 8 to 128");
     pass->kernel = row ? variants->row : variants->tiles[features <= 64 ? 0 : features <= 128 ? 1 : 2];
     pass->own = row ? lanes * ROWS_OF_LANE : TILE;
+    pass->row = row;
+    TRY(choose_part(a, pass));
     /* rows' sums grow in the results */
     for (uint32_t i = 0; row && i < MOST_OPERANDS; i++)
         if (pass->access[i] == ACCESS_WRITE) pass->access[i] |= ACCESS_READ;
@@ -248,7 +276,8 @@ tuff_result attention_lower(lowering *lowering, const node *node) {
         KERNEL_ATTENTION_ROW, { KERNEL_ATTENTION_TILE_64, KERNEL_ATTENTION_TILE_128, KERNEL_ATTENTION_TILE_256 }
     };
     pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_WRITE, ACCESS_WRITE },
-                  .step_record = true };
+                  .step_record = true,
+                  .begin_param = FIRSTS + 6 };
     TRY(choose(&a, &variants, a.value_features, &pass));
     return call_all(&a, &pass);
 }
@@ -267,7 +296,8 @@ tuff_result attention_lower_query(lowering *lowering, const node *node) {
                                        { KERNEL_ATTENTION_QUERY_TILE_64, KERNEL_ATTENTION_QUERY_TILE_128,
                                          KERNEL_ATTENTION_QUERY_TILE_256 } };
     pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
-                              ACCESS_WRITE } };
+                              ACCESS_WRITE },
+                  .begin_param = FIRSTS + 7 };
     TRY(choose(&a, &variants, a.features, &pass));
     return call_all(&a, &pass);
 }
@@ -283,6 +313,7 @@ tuff_result attention_lower_key_value(lowering *lowering, const node *node) {
                                          KERNEL_ATTENTION_KEY_VALUE_TILE_256 } };
     int64_t most = a.features > a.value_features ? a.features : a.value_features;
     pass pass = { .by_keys = true,
+                  .begin_param = FIRSTS + 5,
                   .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
                               ACCESS_WRITE, ACCESS_WRITE } };
     TRY(choose(&a, &variants, most, &pass));
@@ -294,6 +325,11 @@ tuff_result attention_lower_mask(lowering *lowering, const node *node) {
     begin(&a, lowering, node);
     add_backward(&a);
     add_operand(&a, lowering_view(lowering, node->outputs[0]));
+    const operand_view *mask = &a.operands[ATTENTION_MASK];
+    uint64_t pairs = (mask->row ? 1 : (uint64_t)a.queries) * (mask->column ? 1 : (uint64_t)a.keys);
+    for (uint32_t i = 0; i < a.axis_count; i++) pairs *= mask->axes[i] ? 1 : (uint64_t)a.axes[i];
+    pairs *= mask->head ? 1 : (uint64_t)a.heads;
+    TRY(turns_check(lowering, node, pairs * (2 + (uint64_t)(a.features + a.value_features) * 17 / 16)));
     return call_all(&a, &(pass){ .kernel = KERNEL_ATTENTION_MASK,
                                  .of_mask = true,
                                  .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,

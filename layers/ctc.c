@@ -8,7 +8,7 @@
 
 enum { OF_LOG_PROBS, OF_TARGETS, OF_INPUT_LENGTHS, OF_TARGET_LENGTHS, OF_LOSS, OF_ALPHA, OF_GRADIENT };
 enum { BLANK = 0, REDUCTION, ZERO_INFINITY };
-enum { HEAD = 4 }; /* shared with shaders/loss/ctc_beta.comp */
+enum { HEAD = 4, LANES = 64 }; /* shared with shaders/loss/ctc_beta.comp */
 
 static const attribute attributes[] = {
     [BLANK] = { .name = "blank", .type = ATTRIBUTE_INT },
@@ -62,6 +62,13 @@ static void add_operand(lowering *lowering, kernel_call *call, const view *view,
     call->param_count++;
 }
 
+/* Of the states that a lane has, one time after the other. */
+static uint64_t turns_of(const node *node) {
+    uint64_t times = (uint64_t)node->inputs[OF_LOG_PROBS]->shape.sizes[0];
+    uint64_t states = 2 * (uint64_t)node->inputs[OF_TARGETS]->shape.sizes[1] + 1;
+    return (times + 1) * (1 + (states + LANES - 1) / LANES);
+}
+
 /* Paths of as many samples as fit a binding at a time. */
 static view paths_view(const node *node, view paths) {
     int64_t times = node->inputs[OF_LOG_PROBS]->shape.sizes[0], labels = node->inputs[OF_TARGETS]->shape.sizes[1];
@@ -74,6 +81,7 @@ static view paths_view(const node *node, view paths) {
 static tuff_result lower_alignment(lowering *lowering, const node *node) {
     view paths = paths_view(node, *lowering_view(lowering, node->outputs[1]));
     int64_t samples = paths.shape.sizes[0], step = steps_that_fit(lowering, &paths);
+    TRY(turns_check(lowering, node, turns_of(node)));
     for (int64_t n = 0; n < samples; n += step) {
         int64_t part = smaller(step, samples - n);
         view alpha = view_part(&paths, n, part);

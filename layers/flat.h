@@ -31,6 +31,22 @@ static inline bool wide_allowed(const lowering *lowering) {
     return !force || strcmp(force, "0") != 0;
 }
 
+/* How many turns the loops of one invocation may make together; "turns=COUNT" forces fewer. */
+static inline uint64_t turns_allowed(const lowering *lowering) {
+    return device_get_limits(lowering_device(lowering))->loop_turns;
+}
+
+/* UNSUPPORTED if an invocation of the node's kernel would make more. */
+static inline tuff_result turns_check(const lowering *lowering, const node *node, uint64_t turns) {
+    char text[160];
+    if (turns <= turns_allowed(lowering)) return TUFF_OK;
+    return error_set(
+        TUFF_ERROR_UNSUPPORTED,
+        "%s: at this size its loops make %llu turns, but this driver ends an invocation's loops after %llu; "
+        "use a smaller size, or another device",
+        node_text(node, text), (unsigned long long)turns, (unsigned long long)turns_allowed(lowering));
+}
+
 /* A part of a view along axis 0. */
 static inline view view_part(const view *whole, int64_t begin, int64_t count) {
     view part = *whole;

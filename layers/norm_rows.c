@@ -35,6 +35,7 @@ static cover choose_cover(const lowering *lowering, const node *node, const tuff
     /* shared memory and barriers are dear where the CPU runs them: there only to spread few rows */
     bool group = !device_get_limits(lowering_device(lowering))->cpu || (c.rows < 64 && c.n >= 4096);
     if (force) group = strcmp(force, "group") == 0;
+    group |= 3 * (uint64_t)c.n > turns_allowed(lowering); /* three walks over the row */
     if (group) c.lanes = c.local = c.n >= 2048 ? 256 : 64;
     return c;
 }
@@ -67,6 +68,7 @@ static void set_groups(kernel_call *call, const cover *c, int64_t rows) {
 static tuff_result lower_forward(lowering *lowering, const node *node) {
     const tuff_tensor *weight = node->inputs[1], *bias = node->inputs[2], *given = weight ? weight : bias;
     const cover c = choose_cover(lowering, node, &node->inputs[0]->shape);
+    TRY(turns_check(lowering, node, 3 * (uint64_t)c.n / c.lanes));
     view x = rows_view(lowering_view(lowering, node->inputs[0]), c.rows, c.n);
     view y = rows_view(lowering_view(lowering, node->outputs[0]), c.rows, c.n);
     view shift = rows_view(lowering_view(lowering, node->outputs[1]), c.rows, 1);
@@ -106,6 +108,7 @@ static tuff_result lower_forward(lowering *lowering, const node *node) {
 static tuff_result lower_backward(lowering *lowering, const node *node) {
     const tuff_tensor *weight = node->inputs[4];
     const cover c = choose_cover(lowering, node, &node->inputs[1]->shape);
+    TRY(turns_check(lowering, node, 3 * (uint64_t)c.n / c.lanes));
     view wholes[5]; /* what is read, then what is written */
     for (uint32_t i = 0; i < 5; i++)
         wholes[i] = rows_view(lowering_view(lowering, i < 4 ? node->inputs[i] : node->outputs[0]), c.rows,

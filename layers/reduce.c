@@ -93,6 +93,9 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
         p.parts = (uint32_t)parts;
         if (p.parts > 4) p.parts &= ~3u; /* the next pass can be wide */
     }
+    /* blocks of 8 terms: nine turns of loops */
+    uint64_t most = turns_allowed(r->lowering) / 10 * 8, needed = steps / (most ? most : 1) + 1;
+    if (needed > p.parts) p.parts = (uint32_t)needed;
     if (p.parts == 1 && !p.wide && !p.group) p.by_part = false; /* alike, and one pipeline */
     return p;
 }

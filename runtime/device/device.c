@@ -70,9 +70,9 @@ static char *trim(char *text) {
 
 /* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
  * them. */
-static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",    "slice",
-                                       "fuse",    "wide",     "product",   "split",  "reduce",   "pool",
-                                       "scatter", "logits",   "recurrent", "bytes",  "attention" };
+static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",     "slice",
+                                       "fuse",    "wide",     "product",   "split",  "reduce",    "pool",
+                                       "scatter", "logits",   "recurrent", "bytes",  "attention", "turns" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";
@@ -126,10 +126,15 @@ static tuff_result apply_forces(tuff_device *device) {
         if (device->memory_limit == 0 || bytes < device->memory_limit) device->memory_limit = bytes;
     }
     if (device_force(device, "staging")) device->limits.direct = false;
+    const char *turns = device_force(device, "turns");
+    if (turns) device->limits.loop_turns = (uint32_t)strtoul(turns, NULL, 10);
     return TUFF_OK;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
+
+/* Mesa's LP_MAX_TGSI_LOOP_ITERATIONS: whatever loops there are left are left. */
+enum { LLVMPIPE_LOOP_TURNS = 65535 };
 
 static void take_candidate(tuff_device *device, const candidate *c) {
     const VkPhysicalDeviceLimits *limits = &c->properties.limits;
@@ -145,6 +150,7 @@ static void take_candidate(tuff_device *device, const candidate *c) {
         if (strcmp(c->info.features[i].name, "texel buffers") == 0) texels = c->info.features[i].present;
     }
     device->limits = (device_limits){
+        .loop_turns = strcmp(c->info.driver, "llvmpipe") == 0 ? LLVMPIPE_LOOP_TURNS : UINT32_MAX,
         .type = c->info.type,
         .cpu = c->info.type == TUFF_DEVICE_CPU,
         .subgroup_size = c->info.subgroup_size,

@@ -29,6 +29,7 @@ typedef struct device_limits {
     uint32_t subgroup_size;
     bool subgroup_shuffle;    /* subgroupShuffle in kernels */
     bool texels;              /* every range can be a texel buffer: kernels with TEXELS run */
+    uint32_t loop_turns;      /* an invocation's loops together end after so many: lavapipe's limit, without a word */
     uint32_t shared_memory;   /* bytes */
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */

@@ -15,6 +15,8 @@
 layout(constant_id = 0) const bool MASKED = false;  // there is a mask, added to the scores
 layout(constant_id = 1) const bool CAUSAL = false;  // query i sees keys j <= past + i
 layout(constant_id = 2) const bool DROPOUT = false;
+// By rows, keys (or queries) come in parts of so many, a call each, where a driver ends long loops; 0: all at once.
+layout(constant_id = 5) const uint PART = 0;
 
 layout(set = 0, binding = 0) readonly buffer Query { float query[]; };
 layout(set = 0, binding = 1) readonly buffer Key { float key[]; };
@@ -43,6 +45,8 @@ layout(push_constant) uniform Params {
 #define GROUP (heads >> 16)
 
 #define UNSEEN -3.0e38
+
+#define PART_END(begin, end) (PART == 0 ? (end) : min(end, (begin) + PART))
 
 uint past = 0; // keys that a cache has before the first query's own
 

@@ -9,13 +9,14 @@
 #include "attention/attention.glsl"
 
 layout(set = 0, binding = 4) readonly buffer Gradient { float gradient[]; }; // dO, row-major
-layout(set = 0, binding = 5) readonly buffer Statistics { uint statistics[]; }; // seed, step; log_sum, D of each row
+// seed, step; log_sum, D of each row. Bound from its start
+layout(set = 0, binding = 5) readonly buffer Statistics { uint statistics[]; };
 
 #define GRADIENT_LIES Lies(EV, 1, L * EV, HEADS * L * EV)
 
 // (log_sum, D) of a query.
 vec2 statistics_of(uint batch, uint head, uint i) {
-    uint at = first_5 + 4 + 2 * (((batch_begin + batch) * HEADS + head) * L + min(i, L - 1));
+    uint at = 4 + 2 * (((batch_begin + batch) * HEADS + head) * L + min(i, L - 1));
     return vec2(uintBitsToFloat(statistics[at]), uintBitsToFloat(statistics[at + 1]));
 }
 
@@ -25,8 +26,8 @@ vec2 pair_of(float qk, float gv, uint batch, uint head, uint i, uint j) {
     float s = score_of(qk, batch, head, i, j);
     float weight = is_seen(s) ? tuff_exp(s - row.x) : 0.0, keep = 1.0;
     if (DROPOUT)
-        keep = keep_of(batch, head, i, j, uvec2(statistics[first_5 + 2], statistics[first_5 + 3]),
-                       uvec2(statistics[first_5], statistics[first_5 + 1]));
+        keep = keep_of(batch, head, i, j, uvec2(statistics[2], statistics[3]),
+                       uvec2(statistics[0], statistics[1]));
     precise float ds = weight * (keep * gv - row.y);
     return vec2(weight * keep, is_seen(s) ? ds : 0.0);
 }

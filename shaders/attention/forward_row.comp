@@ -7,7 +7,7 @@
 #include "common/step_record.glsl"
 
 layout(set = 0, binding = 4) buffer Output { float result[]; };
-layout(set = 0, binding = 5) writeonly buffer LogSum { float log_sum[]; };
+layout(set = 0, binding = 5) buffer LogSum { float log_sum[]; };
 
 layout(constant_id = 3) const bool CACHED = false; // keys and values are a cache's, of which past + L are there
 
@@ -25,8 +25,16 @@ void main() {
     if (CACHED) past = min(step_record.cache_length, S);
     uint end = CAUSAL ? min(S, past + min((gl_WorkGroupID.x + 1) * LANES * 4, L)) : S;
     vec4 largest = vec4(UNSEEN), sum = vec4(0);
-    for (uint j0 = 0; j0 < end; j0 += OTHER) {
-        uint columns = min(OTHER, end - j0);
+    // an earlier part left what its keys alone would give: as if they were one key of that weight
+    uint begin = first_6, part_end = PART_END(begin, end);
+    if (begin > 0) {
+        [[unroll]] for (uint r = 0; r < 4; r++) {
+            largest[r] = log_sum[first_5 + line + rows[r]];
+            sum[r] = is_seen(largest[r]) ? 1.0 : 0.0;
+        }
+    }
+    for (uint j0 = begin; j0 < part_end; j0 += OTHER) {
+        uint columns = min(OTHER, part_end - j0);
         vec4 w[OTHER], larger = largest, some = vec4(0), shrink;
         scores(w, q, rows, k + j0 * key_lies.row, columns, E);
         [[unroll]] for (uint n = 0; n < OTHER; n++) {
@@ -54,7 +62,8 @@ void main() {
         if (FIRST_ROW + r < L) {
             bool none = sum[r] == 0.0; // no key: this row is 0
             float factor = none ? 0.0 : 1.0 / sum[r];
-            log_sum[first_5 + line + rows[r]] = none ? 0.0 : largest[r] + tuff_log(sum[r]);
+            bool last = PART == 0 || begin + PART >= S;
+            log_sum[first_5 + line + rows[r]] = none ? (last ? 0.0 : UNSEEN) : largest[r] + tuff_log(sum[r]);
             for (uint f = 0; f < EV; f++) result[to + rows[r] * EV + f] *= factor;
         }
     }

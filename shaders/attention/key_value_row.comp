@@ -19,17 +19,19 @@ void main() {
     uint v = first_value + batch * value_lies.batch + key_head * value_lies.head;
     uint line = (batch * key_heads + key_head) * S, to_key = first_6 + line * E, to_value = first_7 + line * EV;
 
-    for (uint row = FIRST_ROW; row < min(FIRST_ROW + 4, S); row++) {
+    uint part_begin = first_5, part_end = PART_END(part_begin, L);
+    for (uint row = FIRST_ROW; part_begin == 0 && row < min(FIRST_ROW + 4, S); row++) {
         for (uint f = 0; f < E; f++) key_result[to_key + row * E + f] = 0;
         for (uint f = 0; f < EV; f++) value_result[to_value + row * EV + f] = 0;
     }
 
-    uint begin = CAUSAL ? gl_WorkGroupID.x * LANES * 4 : 0; // the first query that sees one of these keys
+    // the first query that sees one of these keys, in blocks as all parts count them
+    uint begin = max(part_begin, CAUSAL ? gl_WorkGroupID.x * LANES * 4 : 0);
     for (uint head = key_head * GROUP; head < key_head * GROUP + GROUP; head++) {
         uint q = first_query + batch * query_lies.batch + head * query_lies.head;
         uint from = first_4 + (batch * HEADS + head) * L * EV;
-        for (uint i0 = begin; i0 < L; i0 += OTHER) {
-            uint columns = min(OTHER, L - i0);
+        for (uint i0 = begin; i0 < part_end; i0 += OTHER) {
+            uint columns = min(OTHER, part_end - i0);
             vec4 s[OTHER], g[OTHER];
             scores(s, k, rows, q + i0 * query_lies.row, columns, E);
             slopes(g, v, rows, from + i0 * EV, columns, EV);

@@ -18,8 +18,9 @@ void main() {
     uint v = first_value + batch * value_lies.batch + head / GROUP * value_lies.head;
 
     uint end = CAUSAL ? min(S, (gl_WorkGroupID.x + 1) * LANES * 4) : S;
-    for (uint j0 = 0; j0 < end; j0 += OTHER) {
-        uint columns = min(OTHER, end - j0);
+    uint begin = first_7, part_end = PART_END(begin, end);
+    for (uint j0 = begin; j0 < part_end; j0 += OTHER) {
+        uint columns = min(OTHER, part_end - j0);
         vec4 s[OTHER], g[OTHER];
         scores(s, q, rows, k + j0 * key_lies.row, columns, E);
         slopes(g, first_4 + line * EV, rows, v + j0 * value_lies.row, columns, EV);
