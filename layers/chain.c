@@ -195,7 +195,8 @@ static tuff_result emit_part(const pointwise_call *p) {
     if (apart) call.operands[0].access = ACCESS_READ | ACCESS_WRITE;
     uint32_t mode_word = (uint32_t)apart << APART_BIT, result_word = 0;
     for (uint32_t t = 0; t < TENSORS; t++) mode_word |= modes[t] << 2 * t;
-    for (uint32_t t = 0; t < p->buffers; t++) mode_word |= (uint32_t)(p->views[t].type == TUFF_U8) << (BYTES_BIT + t);
+    for (uint32_t t = 0; t < p->buffers && t < BUFFERS; t++)
+        mode_word |= (uint32_t)(p->views[t].type == TUFF_U8) << (BYTES_BIT + t);
     for (uint32_t i = 0; i < chain->output_count; i++) result_word |= (uint32_t)chain->outputs[i] << 8 * i;
 
     call.kernel = choose_kernel(p, wide);

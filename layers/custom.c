@@ -20,7 +20,7 @@ struct tuff_operator {
     tuff_device *device;
     uint32_t kernel;
     char name[64];
-    char input_names[TUFF_OPERATOR_BUFFERS][16];
+    char input_names[TUFF_OPERATOR_BUFFERS][24];
 };
 
 static const tuff_operator *operator_of(const node *node) {

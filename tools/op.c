@@ -83,7 +83,11 @@ static json_t *default_json(const attribute *attribute) {
 }
 
 static json_t *attributes_json(const operator* op) {
-    static const char *const types[] = { "int", "float", "bool", "ints", "choice" };
+    static const char *const types[] = {
+        [ATTRIBUTE_INT] = "int",       [ATTRIBUTE_FLOAT] = "float",   [ATTRIBUTE_BOOL] = "bool",
+        [ATTRIBUTE_INTS] = "ints",     [ATTRIBUTE_FLOATS] = "floats", [ATTRIBUTE_CHOICE] = "choice",
+        [ATTRIBUTE_STRING] = "string",
+    };
     json_t *list = json_array();
     for (uint32_t i = 0; i < op->attribute_count; i++) {
         const attribute *a = &op->attributes[i];

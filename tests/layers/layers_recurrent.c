@@ -85,7 +85,7 @@ static void long_sequence(layers_case *c) {
     tuff_optimizer *sgd = tuff_sgd_create(c->model, &(tuff_sgd_desc){ .lr = 0.1f });
     tuff_program_info few = compiled(c, sgd, "few", 64), many = compiled(c, sgd, "many", 512);
     assert_true(many.dispatches >= 2 * 2 * 2 * 512);
-    assert_in_range(many.pipelines, 1, few.pipelines + 2); /* of larger products, perhaps */
+    assert_true(many.pipelines >= 1 && many.pipelines <= few.pipelines + 2); /* of larger products, perhaps */
     assert_true(many.levels < few.levels * 9);
 }
 
@@ -120,7 +120,7 @@ static void dropout(layers_case *c) {
             assert_true(slope[i] == got[i] / given[i]);
         }
         if (training)
-            assert_in_range(dropped, 10, 54);
+            assert_true(dropped >= 10 && dropped <= 54);
         else
             assert_int_equal(dropped, 0);
         tuff_program_destroy(program);

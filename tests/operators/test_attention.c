@@ -31,7 +31,7 @@ static void check_dropout(const char *operands, const char *attributes, int64_t 
     int kept = 0;
     for (int64_t i = 0; i < weights; i++)
         kept += keep[i] = ref_dropout_keeps(1, step->name, 0, i, (float)arg_number(&step->args, "dropout_p", 0));
-    assert_in_range(kept, 1, weights - 1);
+    assert_true(kept >= 1 && kept <= weights - 1);
     if (arg_flag(&step->args, "training", false)) step->args.keep = keep;
     recipe_forward(&the_recipe, 0, 0);
     trial t = trial_run(device, &the_recipe);
@@ -168,8 +168,8 @@ static void test_long(void **state) {
             whole += w;
             for (int e = 0; e < SIZE; e++) sums[e] += w * values[j * SIZE + e];
         }
-        for (int e = 0; e < SIZE; e++)
-            if (!(fabs(got[r * SIZE + e] - sums[e] / whole) < 16 * 1.2e-7))
+        for (int e = 0; e < SIZE; e++) /* blocks of keys are added one after the other: 512 roundings */
+            if (!(fabs(got[r * SIZE + e] - sums[e] / whole) < 40 * 1.2e-7))
                 fail_msg("y[%d, %d] is %.9g, should be %.9g", r, e, got[r * SIZE + e], sums[e] / whole);
     }
     tuff_program_destroy(program);
