@@ -282,7 +282,7 @@ static void add_conv(checks *c, const conv_case *s, uint32_t index) {
     ref_free(y);
 }
 
-static void add_convs(checks *c) {
+static void add_convs(checks *c, const char *force) {
     const conv_case cases[] = {
         { TUFF_SHAPE(1, 1, 1, 1), TUFF_SHAPE(1, 1, 1, 1), { .groups = 1 }, false },
         { TUFF_SHAPE(2, 4, 7, 9), TUFF_SHAPE(8, 4, 3, 3), { .padding = { 1, 1 } }, true },
@@ -303,7 +303,12 @@ static void add_convs(checks *c) {
           { .stride = { 2, 1, 2 }, .padding = { 1, 0, 1 }, .dilation = { 1, 2, 1 } },
           false },
     };
-    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], i);
+    /* SwiftShader takes minutes and gigabytes to compile a kernel that walks over volumes with many rows in registers;
+     * tests/operators runs volumes there with the variants that it chooses */
+    bool volumes = !strstr(tuff_device_get_info(c->device)->name, "SwiftShader") || !strstr(force, "product=row")
+                   || strstr(force, "row8");
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (volumes || cases[i].x.rank < 5) add_conv(c, &cases[i], i);
 }
 
 /* A group for each channel: channels in fours and not, several outputs of each, one to three axes. */
@@ -342,7 +347,7 @@ static void test_forced(void **state) {
     add_epilogues(&c);
     finish(&c, force);
     begin(&c, force);
-    add_convs(&c);
+    add_convs(&c, force);
     finish(&c, force);
 }
 
