@@ -187,14 +187,6 @@ static bool bench_matmul(const bench *bench) {
 
 /* ---- convolution -------------------------------------------------------------------------------- */
 
-static const operator* find_row(const char *name) {
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(rows[i]->name, name) == 0) return rows[i];
-    return NULL;
-}
-
 /* Images (N, C, H, W) that lie channels-last, as they do within a network: a view of (N, H, W, C). */
 static tuff_tensor *images(tuff_graph *graph, const char *name, int64_t n, int64_t c, int64_t h, int64_t w) {
     tuff_tensor *x = tuff_parameter(graph, name, TUFF_SHAPE(n, h, w, c), &uniform);
@@ -236,7 +228,7 @@ static bool bench_conv2d_size(const bench *bench, const conv_size *size) {
                 [PASS_PADDING] = { .i = 4, .list = { k / 2, k / 2, k / 2, k / 2 } },
                 [PASS_GROUPS] = { .i = 1 }
             };
-            result = graph_apply(graph, find_row(passes[pass]), inputs, 3, attributes, NULL);
+            result = graph_apply(graph, operator_find(passes[pass]), inputs, 3, attributes, NULL);
             if (pass == 1) result = channels_last(result);
         }
         int64_t pixels = n * s * s, patch = size->in * k * k;

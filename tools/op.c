@@ -131,10 +131,10 @@ static int print_list(void) {
 /* ---- the graph ---------------------------------------------------------------------------------- */
 
 static const operator* find_operator(const char *name) {
+    const operator* found = operator_find(name);
+    if (found && !(found->flags & OPERATOR_INTERNAL)) return found;
     uint32_t count;
     const operator* const * rows = operator_table(&count);
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(rows[i]->name, name) == 0 && !(rows[i]->flags & OPERATOR_INTERNAL)) return rows[i];
     fprintf(stderr, "tuff op: there is no operator \"%s\"; there are", name);
     for (uint32_t i = 0, column = 0; i < count; i++) {
         if (rows[i]->flags & OPERATOR_INTERNAL) continue;

@@ -127,7 +127,14 @@ static tuff_result apply_forces(tuff_device *device) {
     }
     if (device_force(device, "staging")) device->limits.direct = false;
     const char *turns = device_force(device, "turns");
-    if (turns) device->limits.loop_turns = (uint32_t)strtoul(turns, NULL, 10);
+    if (turns) {
+        char *end;
+        errno = 0;
+        unsigned long count = strtoul(turns, &end, 10);
+        if (errno || *end || count < 1024 || count > UINT32_MAX || *turns == '-')
+            return error_set(TUFF_ERROR_ARGUMENT, "the forced path turns=%s wants a number from 1024 on", turns);
+        device->limits.loop_turns = (uint32_t)count;
+    }
     return TUFF_OK;
 }
 

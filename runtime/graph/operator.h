@@ -155,6 +155,8 @@ static inline tuff_graph *node_graph(const node *node) {
 
 /* All rows, for `tuff op`, documentation and tests; each family's file exports its array (layers/table.c). */
 const operator* const * operator_table(uint32_t *count);
+/* The row of a name, an internal one too; NULL: there is none. */
+const operator* operator_find(const char *name);
 
 /* "conv2d 'conv1': " into text, for messages. */
 const char *node_text(const node *node, char text[160]);

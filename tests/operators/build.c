@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const operator* find_row(const char *name) {
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(rows[i]->name, name)) return rows[i];
-    return NULL;
-}
-
 /* What is no attribute of the row: of how the case is run. */
 static bool is_of_case(const char *word) {
     return !strncmp(word, "training=", 9) || !strncmp(word, "take=", 5);
@@ -21,7 +13,7 @@ static bool is_of_case(const char *word) {
 
 static tuff_tensor *apply_row(tuff_graph *graph, const char *op, const char *text, tuff_tensor *const *in,
                               uint32_t count, const char *name) {
-    const operator* row = find_row(op);
+    const operator* row = operator_find(op);
     attributes attributes;
     char word[RECIPE_TEXT];
     if (!row) {
@@ -152,7 +144,7 @@ bool build_graph(const recipe *r, tuff_graph *graph, tuff_tensor **tensors) {
 /* Whether a step up to `last` reads the leaf's values. */
 static bool is_used(const recipe *r, int leaf, int last) {
     for (int i = 0; i <= last; i++) {
-        const operator* row = r->steps[i].op ? find_row(r->steps[i].op->name) : NULL;
+        const operator* row = r->steps[i].op ? operator_find(r->steps[i].op->name) : NULL;
         for (int j = 0; row && j < r->steps[i].input_count; j++)
             if (r->steps[i].inputs[j] == leaf && !(row->shape_only >> j & 1)) return true;
     }

@@ -22,14 +22,6 @@ static int64_t random_size(dice *d) {
     return sizes[draw(d, sizeof sizes / sizeof *sizes)];
 }
 
-static const operator* find_row(const char *name) {
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(rows[i]->name, name)) return rows[i];
-    return NULL;
-}
-
 /* Which size stands for which: the same for all operands. */
 typedef struct substitution {
     int64_t from[32], to[32];
@@ -131,7 +123,7 @@ static bool draw_attributes(dice *d, const operator* row, const char *from, char
 
 bool random_case_draw(random_case *c, tuff_model *model, const char *op, uint32_t seed) {
     dice d = { .seed = seed };
-    const operator* row = find_row(op);
+    const operator* row = operator_find(op);
     c->op = op;
     for (int tries = 0; row && tries < TRIES; tries++) {
         int lines = 0, wanted;
