@@ -12,6 +12,7 @@
 #include "layers/families.h"
 #include "layers/pointwise.h"
 
+#include <math.h>
 #include <string.h>
 
 #define ATTRIBUTES                                                                                                     \
@@ -259,7 +260,9 @@ static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, 
     tuff_tensor *output = node->outputs[0], *arrived = grad_outputs[0];
     tuff_graph *graph = node_graph(node);
     if (!arrived) arrived = tuff_constant(graph, 0, output->shape); /* only the logsumexp is used */
-    tuff_tensor *inputs[] = { node->inputs[0], node->inputs[1], node->inputs[2],  node->inputs[3],
+    tuff_tensor *mask = mask_as_scores(node->inputs[ATTENTION_MASK], true);
+    TRY(graph->result);
+    tuff_tensor *inputs[] = { node->inputs[0], node->inputs[1], node->inputs[2],  mask,
                               arrived,         output,          node->outputs[1], grad_outputs[1] };
     attribute_value values[MAX_ATTRIBUTES];
     memcpy(values, node->attributes, sizeof values);
@@ -274,9 +277,18 @@ static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, 
 
 /* ---- the public row ------------------------------------------------------------------------------ */
 
+tuff_tensor *mask_as_scores(tuff_tensor *mask, bool seen) {
+    if (!mask || mask->type == TUFF_F32) return mask;
+    tuff_tensor *open = tuff_constant(mask->graph, 0, TUFF_SHAPE(1));
+    tuff_tensor *shut = tuff_constant(mask->graph, -INFINITY, TUFF_SHAPE(1));
+    return seen ? tuff_where(mask, open, shut) : tuff_where(mask, shut, open);
+}
+
 static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                           tuff_tensor **outputs) {
-    outputs[0] = apply_for(graph, &operator_forward, inputs, 4, node, training);
+    tuff_tensor *operands[] = { inputs[0], inputs[1], inputs[2], mask_as_scores(inputs[ATTENTION_MASK], true) };
+    TRY(graph->result);
+    outputs[0] = apply_for(graph, &operator_forward, operands, 4, node, training);
     if (outputs[0]) outputs[1] = outputs[0]->producer->outputs[1];
     return graph->result;
 }
@@ -287,7 +299,9 @@ static const operator scaled_dot_product_attention = {
     .inputs = { "query", "key", "value", "attn_mask?" },
     .outputs = { "output", "logsumexp" },
     .pytorch = "torch.nn.functional.scaled_dot_product_attention",
-    .limits = "the mask is a float one; batch axes are equal, not broadcast; at most 256 features a head; a mask and "
+    .types = { [ATTENTION_MASK] = TYPE_F32 | TYPE_U8 },
+    .limits = "a mask of uint8 is PyTorch's of truth values: a key takes part where it is not 0; batch axes are equal, "
+              "not broadcast; at most 256 features a head; a mask and "
               "is_causal may stand together; a row that sees no key is 0, as in PyTorch from 2.5 on (NaN before), and "
               "scores of -3e38 and below count as minus infinity",
     .attributes = attributes,

@@ -19,6 +19,10 @@ enum {
 
 enum { ATTENTION_MOST_FEATURES = 256, ATTENTION_MOST_HEADS = 65535 };
 
+/* A mask of truth values as one to add: minus infinity where a key is not seen. They say which are seen, or which are
+ * not. One that is added stays itself. */
+tuff_tensor *mask_as_scores(tuff_tensor *mask, bool seen);
+
 /* Causal attention of new queries to a cache whose last rows are theirs. */
 tuff_tensor *attention_over_cache(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value, tuff_tensor *mask,
                                   double scale, bool grouped);

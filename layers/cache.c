@@ -95,8 +95,10 @@ static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *cons
     (void)training;
     tuff_tensor *key = graph_apply(graph, &operator_append, (tuff_tensor *[]){ inputs[3], inputs[1] }, 2, NULL, NULL);
     tuff_tensor *value = graph_apply(graph, &operator_append, (tuff_tensor *[]){ inputs[4], inputs[2] }, 2, NULL, NULL);
+    tuff_tensor *mask = mask_as_scores(inputs[5], true);
+    TRY(graph->result);
     outputs[0] =
-        attention_over_cache(inputs[0], key, value, inputs[5], node->attributes[SCALE].f, node->attributes[GQA].i != 0);
+        attention_over_cache(inputs[0], key, value, mask, node->attributes[SCALE].f, node->attributes[GQA].i != 0);
     return graph->result;
 }
 
@@ -104,7 +106,8 @@ static const operator cached_attention = {
     .name = "cached_attention",
     .formula = "causal attention over a cache's rows and new ones, which are written behind them",
     .inputs = { "query", "key", "value", "key_cache", "value_cache", "attn_mask?" },
-    .limits = "the caches are buffers of a model; the mask is a float one with a column for each row of the cache",
+    .limits = "the caches are buffers of a model; the mask, float32 or uint8, has a column for each row of the cache",
+    .types = { [5] = TYPE_F32 | TYPE_U8 },
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,
     .flags = OPERATOR_DETACH | OPERATOR_INTERNAL, /* its caches are a model's: `tuff op` has none */

@@ -3,6 +3,7 @@
  *
  * The projections of query, key and value stand in one parameter, so that self-attention is one product, whose parts
  * the heads look at where they lie. */
+#include "layers/attention.h"
 #include "layers/state.h"
 #include "runtime/graph/operator.h"
 
@@ -121,12 +122,35 @@ static tuff_tensor *from_heads(tuff_tensor *x) {
     return tuff_flatten_axes(tuff_transpose(x, -2, -3), -2, -1);
 }
 
+/* What is added to the scores: of PyTorch's two masks, where a truth value means that a key is not seen. */
+static bool find_mask(tuff_graph *graph, const tuff_multihead_attention_desc *desc, const tuff_tensor *key,
+                      tuff_tensor **mask) {
+    *mask = mask_as_scores(desc->mask, false);
+    tuff_tensor *padding = desc->key_padding_mask;
+    if (!padding) return graph->result == TUFF_OK;
+    const tuff_shape *shape = &padding->shape;
+    char first[SHAPE_TEXT], second[SHAPE_TEXT];
+    bool fits = shape->rank == key->shape.rank - 1 && (padding->type == TUFF_U8 || padding->type == TUFF_F32);
+    for (uint32_t i = 0; fits && i < shape->rank; i++) fits = shape->sizes[i] == key->shape.sizes[i];
+    if (!fits) {
+        graph_fail(
+            graph, TUFF_ERROR_SHAPE,
+            "tuff_multihead_attention '%s': key_padding_mask '%s' %s must be uint8 or float32 and have the shape "
+            "of '%s' %s without its features",
+            desc->name, padding->name, shape_text(shape, first), key->name, shape_text(&key->shape, second));
+        return false;
+    }
+    padding = mask_as_scores(tuff_unsqueeze(tuff_unsqueeze(padding, -2), -2), false); /* heads, queries */
+    *mask = *mask ? tuff_add(*mask, padding) : padding;
+    return graph->result == TUFF_OK;
+}
+
 static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc *desc, tuff_tensor *query,
                           tuff_tensor *key, tuff_tensor *value) {
     sizes sizes;
-    tuff_tensor *parts[3] = { NULL };
+    tuff_tensor *parts[3] = { NULL }, *mask;
     char name[512];
-    if (!find_sizes(graph, desc, query, key, value, &sizes)) return NULL;
+    if (!find_sizes(graph, desc, query, key, value, &sizes) || !find_mask(graph, desc, key, &mask)) return NULL;
     int length = snprintf(name, sizeof name, "%s.out_proj", desc->name);
     if (length >= (int)sizeof name) {
         refuse(graph, desc->name, "the length of its name", length, "which is too long");
@@ -134,9 +158,9 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
     }
     project_all(graph, desc, &sizes, query, key, value, parts);
     for (int i = 0; i < 3; i++) parts[i] = to_heads(parts[i], i ? sizes.key_heads : sizes.heads, sizes.head);
-    if (desc->cache_length && (desc->dropout > 0 || query != key || key != value)) {
+    if (desc->cache_length && (desc->dropout > 0 || query != key || key != value || desc->key_padding_mask)) {
         refuse(graph, desc->name, "cache_length", desc->cache_length,
-               "but a cache is for self-attention without dropout");
+               "but a cache is for self-attention without dropout and without key_padding_mask");
         return NULL;
     }
     for (int i = 0; i < 2 && desc->rotary; i++) {
@@ -150,11 +174,11 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
         y = tuff_cached_attention(
             parts[0], parts[1], parts[2],
             &(tuff_cached_attention_desc){
-                .name = desc->name, .max_length = desc->cache_length, .mask = desc->mask, .grouped_heads = grouped });
+                .name = desc->name, .max_length = desc->cache_length, .mask = mask, .grouped_heads = grouped });
     else
         y = tuff_scaled_dot_product_attention(parts[0], parts[1], parts[2],
                                               &(tuff_attention_desc){ .name = desc->name,
-                                                                      .mask = desc->mask,
+                                                                      .mask = mask,
                                                                       .dropout = desc->dropout,
                                                                       .causal = desc->causal,
                                                                       .grouped_heads = grouped });

@@ -249,7 +249,9 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
     }
     slice_axis axis;
     if (!find_axis(&s, &axis)) s.parts = product_split(device, s.variant, m, n, (uint32_t)s.p.k, batch, &s.k_part);
-    if (s.parts == 1 || count * s.parts > bindable_elements(lowering)) {
+    bool has_room =
+        count * s.parts <= bindable_elements(lowering) && count * s.parts <= lowering_scratch_limit(lowering);
+    if (s.parts == 1 || !has_room) {
         s.parts = 1;
         s.k_part = (uint32_t)s.p.k;
         return call_sliced(&s);

@@ -69,6 +69,9 @@ typedef struct lowered {
     uint32_t gradient_count; /* parameters that are trained */
 } lowered;
 
+/* Bytes of the largest storage: the device's limit, or what "block=BYTES" forces. */
+uint64_t lowered_block_limit(const tuff_device *device);
+
 /* Frees what it holds and itself (allocated by malloc); NULL is allowed. */
 void lowered_free(lowered *lowered);
 

@@ -131,6 +131,10 @@ operand lowering_operand(const lowering *l, const view *view, uint32_t access, u
                       .bytes = each == 1 };
 }
 
+uint64_t lowering_scratch_limit(const lowering *l) {
+    return lowered_block_limit(l->out->device) / 4;
+}
+
 tuff_result lowering_scratch(lowering *l, uint64_t count, const char *name, view *out) {
     char full[192];
     snprintf(full, sizeof full, "%.60s of %.100s", name, l->label);

@@ -15,7 +15,9 @@ const view *lowering_view(const lowering *lowering, const tuff_tensor *tensor);
  * (ranges start aligned, views may not). */
 operand lowering_operand(const lowering *lowering, const view *view, uint32_t access, uint32_t *first);
 
-/* Scratch that lives while this node's kernels use it: a row-major float view of count elements. */
+/* Scratch that lives while this node's kernels use it: a row-major float view of count elements, of which there may be
+ * lowering_scratch_limit. */
+uint64_t lowering_scratch_limit(const lowering *lowering);
 tuff_result lowering_scratch(lowering *lowering, uint64_t count, const char *name, view *out);
 
 /* Words that kernels read through a binding: returns the operand (binding) and the word at which they start. Equal

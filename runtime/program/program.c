@@ -15,14 +15,6 @@ static uint64_t value_alignment(const tuff_device *device) {
     return alignment > VALUE_ALIGNMENT ? alignment : VALUE_ALIGNMENT;
 }
 
-/* The device's limit, or what "block=BYTES" forces. */
-static uint64_t block_limit(const tuff_device *device) {
-    uint64_t limit = device_get_limits(device)->max_allocation;
-    const char *force = device_force(device, "block");
-    uint64_t bytes = force ? strtoull(force, NULL, 10) : 0;
-    return bytes && bytes < limit ? bytes : limit;
-}
-
 const char *program_name(const tuff_program *program) {
     return program->lowered->name ? program->lowered->name : "program";
 }
@@ -112,7 +104,7 @@ static tuff_result plan_arena(tuff_program *program) {
     plan_lives(lowered, &program->schedule, program->lives);
     if (program->fault.kind == PROGRAM_FAULT_LIFE && program->fault.index < lowered->storage_count)
         program->lives[program->fault.index].last = program->lives[program->fault.index].first;
-    uint64_t limit = block_limit(program->device);
+    uint64_t limit = lowered_block_limit(program->device);
     for (uint32_t i = 0; i < lowered->storage_count; i++) {
         if (program->lives[i].last < program->lives[i].first || lowered->storages[i].size <= limit) continue;
         return error_set(TUFF_ERROR_MEMORY,
@@ -134,7 +126,7 @@ static tuff_result plan_constants(tuff_program *program) {
         lives[i] = lowered->storages[i].kind == STORAGE_CONSTANT ? (life){ lowered->storages[i].size, 0, 0 }
                                                                  : (life){ 0, 1, 0 };
     tuff_result result = plan_create(lives, lowered->storage_count, value_alignment(program->device),
-                                     block_limit(program->device), &program->constants);
+                                     lowered_block_limit(program->device), &program->constants);
     free(lives);
     return result;
 }

@@ -46,6 +46,11 @@ static void multihead_attention(layers_case *c) {
     layers_expect_state(c, "cross.v_proj_weight", TUFF_STATE_PARAMETER, TUFF_SHAPE(12, 6));
     tuff_multihead_attention(x, NULL, NULL, &(tuff_multihead_attention_desc){ .name = "odd", .heads = 5 });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "odd heads");
+    x = layers_input(c, TUFF_SHAPE(2, 5, 12));
+    desc = (tuff_multihead_attention_desc){ .name = "padded", .heads = 3 };
+    desc.key_padding_mask = layers_input(c, TUFF_SHAPE(2, 6));
+    tuff_multihead_attention(x, NULL, NULL, &desc);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "padded key_padding_mask");
 }
 
 static const layers_test tests[] = {

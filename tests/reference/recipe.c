@@ -56,6 +56,7 @@ static double fill_value(recipe_fill fill, uint32_t i, uint32_t seed, int64_t be
 
 void recipe_fill_leaf(recipe_step *leaf) {
     ref *x = leaf->value;
+    x->whole = leaf->fill == FILL_INDEX || leaf->fill == FILL_MASK || leaf->fill == FILL_BYTE;
     for (int64_t i = 0; i < x->count; i++) {
         x->v[i] = fill_value(leaf->fill, (uint32_t)i, leaf->seed, leaf->below);
         x->abs[i] = fabs(x->v[i]);

@@ -17,6 +17,7 @@ typedef struct ref {
     int64_t count;
     double *v;
     double *abs;  /* sums of absolute terms */
+    bool whole;   /* an operand of int32 or uint8 */
     double terms; /* the number of terms in the longest of these sums */
 } ref;
 

@@ -10,7 +10,8 @@ extern "C" {
 
 typedef struct tuff_attention_desc {
     const char *name;   /* the stream of dropout's random numbers; NULL: from the graph's order */
-    tuff_tensor *mask;  /* added to the scores; its shape broadcasts to (..., Hq, L, S). NULL: none */
+    tuff_tensor *mask;  /* broadcasts to (..., Hq, L, S). float32: added to the scores; uint8: a key takes part where
+                           it is not 0. NULL: none */
     float dropout;      /* of the weights, in [0, 1); passes through in a program that evaluates */
     bool causal;        /* query i sees keys 0 to i */
     float scale;        /* 0: 1 / sqrt(E) */
@@ -42,7 +43,7 @@ TUFF_API tuff_tensor *tuff_rotary(tuff_tensor *x, tuff_tensor *positions, const 
 typedef struct tuff_cached_attention_desc {
     const char *name;   /* required: NAME.key_cache is [N, Hkv, max_length, E], NAME.value_cache the same with Ev */
     int64_t max_length; /* rows that there is room for; required */
-    tuff_tensor *mask;  /* added to the scores, broadcasts to (N, Hq, L, max_length); NULL: none */
+    tuff_tensor *mask;  /* as in tuff_attention_desc, broadcasts to (N, Hq, L, max_length); NULL: none */
     float scale;        /* 0: 1 / sqrt(E) */
     bool grouped_heads; /* as in tuff_attention_desc */
 } tuff_cached_attention_desc;
@@ -59,8 +60,11 @@ typedef struct tuff_multihead_attention_desc {
     int64_t heads;           /* num_heads, required: divides the query's features */
     int64_t key_value_heads; /* fewer heads of key and value, each shared by neighbouring heads; 0: heads */
     bool no_bias;
-    bool causal;                    /* query i sees keys 0 to i */
-    tuff_tensor *mask;              /* float, broadcasts to (N, heads, L, S); NULL: none */
+    bool causal; /* query i sees keys 0 to i */
+    tuff_tensor
+        *mask; /* attn_mask, broadcasts to (N, heads, L, S). float32: added to the scores; uint8: a key is not
+                  seen where it is not 0, as in PyTorch's layer, whose function means the contrary. NULL: none */
+    tuff_tensor *key_padding_mask;  /* (N, S), types as mask's: keys that no query sees; NULL: none */
     float dropout;                  /* of the weights */
     const tuff_rotary_desc *rotary; /* turns query and key; NULL: not */
     tuff_tensor *positions;         /* of rotary; NULL: 0 to L - 1 */
@@ -73,8 +77,8 @@ typedef struct tuff_multihead_attention_desc {
  *
  * NAME.in_proj_weight is [3 E, E] (with fewer heads of key and value [E + 2 E key_value_heads / heads, E]), or, where
  * Ek or Ev is not E, NAME.q_proj_weight, NAME.k_proj_weight and NAME.v_proj_weight; NAME.in_proj_bias [3 E],
- * NAME.out_proj.weight [E, E] and NAME.out_proj.bias [E]. Unlike PyTorch's there is no mask of truth values, nor
- * add_bias_kv, add_zero_attn or the weights as a second result. */
+ * NAME.out_proj.weight [E, E] and NAME.out_proj.bias [E]. Unlike PyTorch's there are no add_bias_kv, add_zero_attn or
+ * the weights as a second result. */
 TUFF_API tuff_tensor *tuff_multihead_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
                                                const tuff_multihead_attention_desc *desc);
 

@@ -13,7 +13,7 @@ def scaled_dot_product_attention(t, dropout_p=0, is_causal=False, scale=0, enabl
         key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
     scores = query @ key.transpose(-2, -1) * (scale or 1 / math.sqrt(query.shape[-1]))
     if mask is not None:
-        scores = scores + mask
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     if is_causal:
         scores = scores.masked_fill(torch.ones(scores.shape[-2:]).tril() == 0, -math.inf)
     return torch.softmax(scores, -1) @ value, torch.logsumexp(scores, -1)

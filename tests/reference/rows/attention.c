@@ -33,8 +33,9 @@ static void scores_of(ref *const *in, const recipe_args *a, int64_t z, int64_t i
             size[j] += fabs(scale * q[e] * k[e]);
         }
         double added = mask ? mask->v[ref_offset(&mask->shape, &shape, (z * rows + i) * keys + j)] : 0;
+        if (mask && mask->whole) added = added != 0 ? 0 : -INFINITY;
         scores[j] += added;
-        size[j] += fabs(added);
+        if (added > -INFINITY) size[j] += fabs(added);
         if ((arg_flag(a, "is_causal", false) && j > i) || scores[j] <= UNSEEN) scores[j] = -INFINITY;
     }
 }

@@ -425,7 +425,7 @@ FORWARD(kl_div_forward) {
     for (int64_t i = 0; i < in[0]->count; i++) {
         double x = in[0]->v[i], y = in[1]->v[i];
         bool is_log = arg_flag(a, "log_target", false);
-        double p = is_log ? exp(y) : y, log_p = is_log ? y : y > 0 ? log(y) : 0;
+        double p = is_log ? exp(y) : y, log_p = is_log ? y : y ? log(y) : 0;
         add_loss(loss, i, p * (log_p - x), p * (fabs(log_p) + fabs(x)), share);
     }
     return loss;

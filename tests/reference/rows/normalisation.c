@@ -188,27 +188,65 @@ GRADIENT(instance_norm_gradient) {
     groups_close(&s);
 }
 
-/* x / max(norm, eps) */
+/* x / max(norm, eps): the shape of the norms */
+static tuff_shape norms_shape(const ref *x, const recipe_args *a) {
+    uint32_t axes = arg_given(a, "dim") ? arg_axes(a, "dim", x) : 2;
+    tuff_shape kept = x->shape;
+    for (uint32_t i = 0; i < kept.rank; i++)
+        if (axes >> i & 1 || !axes) kept.sizes[i] = 1;
+    return kept;
+}
+
+static double *norms_of(const ref *x, const tuff_shape *kept, double p) {
+    int64_t count = ref_count(kept);
+    double *norms = calloc((size_t)count, sizeof *norms);
+    for (int64_t i = 0; i < x->count; i++) {
+        double *of = &norms[ref_offset(kept, &x->shape, i)], v = fabs(x->v[i]);
+        *of = isinf(p) ? fmax(*of, v) : *of + pow(v, p);
+    }
+    for (int64_t k = 0; k < count && !isinf(p); k++) norms[k] = pow(norms[k], 1 / p);
+    return norms;
+}
+
 FORWARD(normalize_forward) {
     ref *y = ref_new(in[0]->shape);
     double p = arg_number(a, "p", 2), eps = arg_number(a, "eps", (float)1e-12);
-    uint32_t axes = arg_given(a, "dim") ? arg_axes(a, "dim", in[0]) : 2;
-    tuff_shape kept = in[0]->shape;
-    for (uint32_t i = 0; i < kept.rank; i++)
-        if (axes >> i & 1 || !axes) kept.sizes[i] = 1;
-    double *sum = calloc((size_t)ref_count(&kept), sizeof *sum);
+    tuff_shape kept = norms_shape(in[0], a);
+    double *norms = norms_of(in[0], &kept, p);
     for (int64_t i = 0; i < y->count; i++) {
-        double *of = &sum[ref_offset(&kept, &y->shape, i)], v = fabs(in[0]->v[i]);
-        *of = isinf(p) ? fmax(*of, v) : *of + pow(v, p);
-    }
-    for (int64_t i = 0; i < y->count; i++) {
-        double of = sum[ref_offset(&kept, &y->shape, i)];
-        y->v[i] = in[0]->v[i] / fmax(isinf(p) ? of : pow(of, 1 / p), eps);
+        y->v[i] = in[0]->v[i] / fmax(norms[ref_offset(&kept, &y->shape, i)], eps);
         y->abs[i] = fabs(y->v[i]);
     }
     y->terms = (double)y->count / (double)ref_count(&kept);
-    free(sum);
+    free(norms);
     return y;
+}
+
+/* gx = gy / norm - (sum of gy x) / norm^2 dnorm, the second term only where eps is not the larger */
+GRADIENT(normalize_gradient) {
+    UNUSED;
+    const ref *x = in[0];
+    double p = arg_number(a, "p", 2), eps = arg_number(a, "eps", (float)1e-12);
+    tuff_shape kept = norms_shape(x, a);
+    size_t count = (size_t)ref_count(&kept);
+    double *norms = norms_of(x, &kept, p), *sums = calloc(3 * count, sizeof *sums);
+    double *sizes = sums + count, *equal = sizes + count;
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t k = ref_offset(&kept, &x->shape, i);
+        sums[k] += gy->v[i] * x->v[i];
+        sizes[k] += fabs(gy->v[i] * x->v[i]);
+        equal[k] += fabs(x->v[i]) == norms[k];
+    }
+    for (int64_t i = 0; g[0] && i < x->count; i++) {
+        int64_t k = ref_offset(&kept, &x->shape, i);
+        double norm = norms[k], v = fabs(x->v[i]), slope = v == norm ? 1 / equal[k] : 0;
+        if (!isinf(p)) slope = v == 0 ? 0 : pow(v / norm, p - 1);
+        if (norm < eps) norm = eps, slope = 0;
+        slope = copysign(slope, x->v[i]) / (norm * norm);
+        g[0]->v[i] += gy->v[i] / norm - slope * sums[k];
+        g[0]->abs[i] += fabs(gy->v[i]) / norm + fabs(slope) * sizes[k];
+    }
+    free(norms), free(sums);
 }
 
 /* ---- dropout of parts: only evaluation, where x passes; tests/operators/test_long.c looks at the masks ---- */
@@ -235,6 +273,31 @@ FORWARD(weight_norm_forward) {
     y->terms = (double)(y->count / g->count);
     free(squares);
     return y;
+}
+
+/* y = v g / n: gv = (gy - v (sum of gy v) / n^2) g / n, gg = (sum of gy v) / n */
+GRADIENT(weight_norm_gradient) {
+    UNUSED;
+    const ref *v = in[0], *scale = in[1];
+    size_t count = (size_t)scale->count;
+    double *squares = calloc(3 * count, sizeof *squares), *sums = squares + count, *sizes = sums + count;
+    for (int64_t i = 0; i < v->count; i++) {
+        int64_t k = ref_offset(&scale->shape, &v->shape, i);
+        squares[k] += v->v[i] * v->v[i];
+        sums[k] += gy->v[i] * v->v[i];
+        sizes[k] += fabs(gy->v[i] * v->v[i]);
+    }
+    for (int64_t i = 0; g[0] && i < v->count; i++) {
+        int64_t k = ref_offset(&scale->shape, &v->shape, i);
+        double factor = scale->v[k] / sqrt(squares[k]);
+        g[0]->v[i] += (gy->v[i] - v->v[i] * sums[k] / squares[k]) * factor;
+        g[0]->abs[i] += (fabs(gy->v[i]) + fabs(v->v[i]) * sizes[k] / squares[k]) * fabs(factor);
+    }
+    for (int64_t k = 0; g[1] && k < scale->count; k++) {
+        g[1]->v[k] += sums[k] / sqrt(squares[k]);
+        g[1]->abs[k] += sizes[k] / sqrt(squares[k]);
+    }
+    free(squares);
 }
 
 /* The weight as an h x w matrix: element i of it stands in row[i], column[i]. */
@@ -318,10 +381,9 @@ GRADIENT(spectral_norm_gradient) {
 }
 
 static const recipe_operator rows[] = {
-    ROW(batch_norm, "normalisation"),      ROW(layer_norm, "normalisation"),
-    ROW(rms_norm, "normalisation"),        ROW(group_norm, "normalisation"),
-    ROW(instance_norm, "normalisation"),   NUMERIC(normalize, "normalisation"),
-    NUMERIC(dropout2d, "normalisation"),   NUMERIC(stochastic_depth, "normalisation"),
-    NUMERIC(weight_norm, "normalisation"), ROW(spectral_norm, "normalisation"),
+    ROW(batch_norm, "normalisation"),    ROW(layer_norm, "normalisation"),           ROW(rms_norm, "normalisation"),
+    ROW(group_norm, "normalisation"),    ROW(instance_norm, "normalisation"),        ROW(normalize, "normalisation"),
+    NUMERIC(dropout2d, "normalisation"), NUMERIC(stochastic_depth, "normalisation"), ROW(weight_norm, "normalisation"),
+    ROW(spectral_norm, "normalisation"),
 };
 const recipe_family ROWS_NORMALISATION = { rows, sizeof rows / sizeof *rows };

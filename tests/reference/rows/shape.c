@@ -1,6 +1,8 @@
 /* Operators that move or repeat elements. */
 #include "tests/reference/rows.h"
 
+#include <math.h>
+
 FORWARD(reshape_forward) {
     tuff_shape shape = { 0 };
     shape.rank = (uint32_t)arg_list(a, "shape", shape.sizes, TUFF_MAX_RANK);
@@ -164,6 +166,7 @@ FORWARD(pad_forward) {
     const ref *x = in[0];
     tuff_shape shape = x->shape;
     double value = arg_number(a, "value", 0);
+    if (x->whole) value = trunc(value); /* as PyTorch */
     arg_list(a, "pad", pad, 2 * TUFF_MAX_RANK);
     for (uint32_t k = 0; k < shape.rank; k++) shape.sizes[shape.rank - 1 - k] += pad[2 * k] + pad[2 * k + 1];
     ref *y = ref_new(shape);
