@@ -365,6 +365,13 @@ typedef struct tuff_input_size {
     tuff_shape shape;
 } tuff_input_size;
 
+/* What a program's runs measure by the device's own clock. */
+typedef enum tuff_profile {
+    TUFF_PROFILE_NONE = 0,
+    TUFF_PROFILE_RUN,        /* how long each run takes: two timestamps, nothing else changes */
+    TUFF_PROFILE_DISPATCHES, /* how long each dispatch takes; they run one after the other */
+} tuff_profile;
+
 typedef struct tuff_program_desc {
     const char *name;            /* for messages and captures; NULL: "program" */
     tuff_tensor *minimize;       /* a float scalar; NULL: nothing is trained */
@@ -379,13 +386,14 @@ typedef struct tuff_program_desc {
                              is written. Without it a program trains. */
     uint32_t recordings;  /* runs in flight, 1 to 16; 0: 2 */
     bool capture_steps;   /* keep what each compilation step produced, for tuff_program_dump */
+    tuff_profile profile; /* for tuff_program_profile; UNSUPPORTED on a device without timestamps */
     uint32_t replay_seed; /* tests: != 0 shuffles dispatches within levels and fills dead memory with
                              NaN; the results must not change */
 } tuff_program_desc;
 
 /* Compiles a graph for one purpose. Allocates all that running needs. Errors: the graph's own first
  * error; SHAPE; ARGUMENT; MEMORY (names the bytes asked for, those available, the largest tensors);
- * DEVICE. */
+ * DEVICE; UNSUPPORTED (what this device cannot run). */
 TUFF_API tuff_result tuff_compile(tuff_graph *graph, const tuff_program_desc *desc, tuff_program **program);
 
 /* Waits for its runs. NULL is allowed. */
@@ -428,6 +436,23 @@ typedef struct tuff_program_info {
 
 /* What a program consists of; with NULL nothing is written. */
 TUFF_API void tuff_program_get_info(const tuff_program *program, tuff_program_info *info);
+
+/* One dispatch of a run. Texts are valid as long as the program. */
+typedef struct tuff_profile_entry {
+    const char *label;                  /* the operators it computes, as in dumps */
+    const char *kernel;                 /* the shader */
+    const char *segment;                /* "forward", "backward", "update" */
+    uint32_t groups[3];                 /* workgroups */
+    uint64_t bytes_read, bytes_written; /* of the ranges that it is bound to, each counted once */
+    double seconds;                     /* from the end of the dispatch before to its own end */
+} tuff_profile_entry;
+
+/* Device time of the last submitted run, for which it waits: seconds of the whole, from before the first dispatch to
+ * the end of the last; with TUFF_PROFILE_DISPATCHES the first `capacity` dispatches in entries, in the order in which
+ * they ran, and how many there are in *count (0 otherwise). seconds and count may be NULL. Errors: STATE (compiled
+ * without profile; never run), DEVICE, DEVICE_LOST, ARGUMENT. */
+TUFF_API tuff_result tuff_program_profile(tuff_program *program, double *seconds, tuff_profile_entry *entries,
+                                          uint32_t capacity, uint32_t *count);
 
 typedef enum tuff_dump {
     TUFF_DUMP_TEXT = 0, /* one section for each compilation step */

@@ -60,6 +60,8 @@ static tuff_result check(const tuff_graph *graph, const tuff_program_desc *desc)
     if (desc->recordings > 16)
         return error_set(TUFF_ERROR_ARGUMENT, "tuff_compile '%s': %u recordings; 1 to 16 are possible, 2 is usual",
                          name, desc->recordings);
+    if ((uint32_t)desc->profile > TUFF_PROFILE_DISPATCHES)
+        return error_set(TUFF_ERROR_ARGUMENT, "tuff_compile '%s': there is no profile %d", name, (int)desc->profile);
     if (desc->output_count && !desc->outputs)
         return error_set(TUFF_ERROR_ARGUMENT, "tuff_compile '%s': output_count is %u but outputs is NULL", name,
                          desc->output_count);
@@ -228,7 +230,8 @@ static tuff_result compile(compilation *c, tuff_graph *graph, tuff_program **pro
             storage->handle = graph->tensors[storage->tensor];
     }
     program_options options = { .recordings = c->desc->recordings ? c->desc->recordings : 2,
-                                .replay_seed = c->desc->replay_seed };
+                                .replay_seed = c->desc->replay_seed,
+                                .profile = c->desc->profile };
     TRY(program_create(c->lowered, &options, program));
     c->lowered = NULL; /* the program's now */
     if (c->text) {

@@ -220,6 +220,7 @@ tuff_result program_create(lowered *lowered, const program_options *options, tuf
     program->lowered = lowered;
     program->fault = options->fault;
     program->replay_seed = options->replay_seed;
+    program->profile = options->profile;
     program->recording_count = options->recordings ? options->recordings : 2;
     program->last = NO_RECORDING;
     tuff_result result = TUFF_OK;

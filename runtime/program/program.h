@@ -22,6 +22,7 @@ typedef struct program_fault {
 typedef struct program_options {
     uint32_t recordings; /* 0: 2 */
     uint32_t replay_seed;
+    tuff_profile profile;
     program_fault fault;
 } program_options;
 
@@ -52,7 +53,8 @@ typedef struct recording {
     const uint32_t *order; /* of calls; the schedule's, or its own in a replay */
     uint32_t *own_order;
     commands *commands;
-    bool pending; /* submitted, and not known to be done */
+    timestamps *stamps; /* NULL unless the program has a profile */
+    bool pending;       /* submitted, and not known to be done */
     queue_point point;
     bool foreign; /* the pending run was submitted by a host */
     uint64_t foreign_semaphore, foreign_value;
@@ -72,6 +74,7 @@ struct tuff_program {
     synchronisation synchronisation;
     program_fault fault;
     uint32_t replay_seed;
+    tuff_profile profile;
 
     buffer **arena; /* one for each block of the plan */
     plan constants; /* places of STORAGE_CONSTANT */

@@ -9,6 +9,7 @@
  * are dead: the whole arena and the outputs are filled with NaN before the first level, the bytes of a value at the
  * first barrier after its last level. */
 #include "runtime/program/record.h"
+#include "runtime/program/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -216,13 +217,21 @@ void record_segment(const tuff_program *program, uint32_t r, uint32_t segment, b
     const schedule *schedule = &program->schedule;
     const recording *recording = &program->recordings[r];
     commands_label_begin(commands, schedule_segment_name(schedule->segments[segment]));
-    if (segment == 0) begin_run(program, recording, with_uploads, commands);
+    if (segment == 0) {
+        begin_run(program, recording, with_uploads, commands);
+        profile_begin(program, recording, commands);
+    }
     for (uint32_t l = schedule->segment_start[segment]; l < schedule->segment_start[segment + 1]; l++) {
         record_barrier(program, l, commands);
-        for (uint32_t k = schedule->level_start[l]; k < schedule->level_start[l + 1]; k++)
+        for (uint32_t k = schedule->level_start[l]; k < schedule->level_start[l + 1]; k++) {
             commands_dispatch(commands, recording->set, recording->order[k]);
+            profile_dispatch(program, recording, k, commands);
+        }
     }
-    if (segment == schedule->segment_count - 1) end_run(program, recording, commands);
+    if (segment == schedule->segment_count - 1) {
+        profile_end(program, recording, commands);
+        end_run(program, recording, commands);
+    }
     commands_label_end(commands);
 }
 
@@ -232,6 +241,7 @@ tuff_result record_all(tuff_program *program) {
         recording->order = program->schedule.order;
         if (program->replay_seed) TRY(shuffle(program, recording, ((uint64_t)program->replay_seed << 8) + r));
         TRY(create_set(program, recording));
+        TRY(profile_create(program, recording));
         TRY(commands_create(program->device, program_name(program), &recording->commands));
         TRY(commands_begin(recording->commands));
         commands_label_begin(recording->commands, program_name(program));
@@ -247,6 +257,7 @@ void record_destroy(tuff_program *program) {
     for (uint32_t r = 0; program->recordings && r < program->recording_count; r++) {
         commands_destroy(program->recordings[r].commands);
         dispatch_set_destroy(program->recordings[r].set);
+        profile_destroy(&program->recordings[r]);
         free(program->recordings[r].own_order);
     }
 }
