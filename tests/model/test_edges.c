@@ -374,7 +374,8 @@ static void test_linear_cross_entropy_memory(void **state) {
     uint64_t logits = (uint64_t)ROWS * CLASSES * sizeof(float);
     print_message("%.1f MiB of scratch memory for %.1f MiB of logits\n", (double)info.arena_bytes / 1048576,
                   (double)logits / 1048576);
-    assert_true(info.arena_bytes < logits / 8);
+    /* a forced split has three partial sums of each block of logits beside it */
+    assert_true(info.arena_bytes < logits / (force && strstr(force, "split") ? 2 : 8));
     tuff_program_destroy(program);
     tuff_graph_destroy(graph);
     tuff_model_destroy(model);
