@@ -148,7 +148,7 @@ static tuff_result infer_backward(inference *inference) {
 /* ---- kernels' rows ------------------------------------------------------------------------------- */
 
 #define KERNEL_ROW                                                                                                     \
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                   \
+    .flags = OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                   \
     .attribute_count = sizeof kernel_attributes / sizeof *kernel_attributes, .output_layout = LAYOUT_ROW_MAJOR
 #define BACKWARD_ROW                                                                                                   \
     KERNEL_ROW,                                                                                                        \
@@ -179,7 +179,7 @@ static const operator operator_statistics = {
     .name = "attention_statistics",
     .formula = "log sum exp, and the sum of grad_output output, of each row",
     .inputs = { "grad_output", "output", "logsumexp", "grad_logsumexp?" },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .flags = OPERATOR_INTERNAL,
     .infer = infer_statistics,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -250,7 +250,7 @@ static const operator operator_backward = {
     .outputs = { "grad_query", "grad_key", "grad_value", "grad_attn_mask" },
     .attributes = backward_attributes,
     .attribute_count = sizeof backward_attributes / sizeof *backward_attributes,
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_RANDOM | OPERATOR_TRAINING,
+    .flags = OPERATOR_INTERNAL | OPERATOR_RANDOM | OPERATOR_TRAINING,
     .infer = infer_backward,
     .expand = expand_backward,
 };

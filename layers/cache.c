@@ -59,7 +59,7 @@ static const operator operator_append = {
     .name = "cache_append",
     .formula = "the cache with rows written from its length on, in place",
     .inputs = { "cache", "rows" },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_IN_PLACE,
+    .flags = OPERATOR_INTERNAL | OPERATOR_IN_PLACE,
     .infer = infer_append,
     .lower = lower_append,
 };
@@ -110,7 +110,7 @@ static const operator cached_attention = {
     .types = { [5] = TYPE_F32 | TYPE_U8 },
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL, /* its caches are a model's: `tuff op` has none */
+    .flags = OPERATOR_INTERNAL, /* its caches are a model's: `tuff op` has none */
     .infer = infer,
     .expand = expand,
 };

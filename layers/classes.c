@@ -370,7 +370,7 @@ static const operator softmax_target = {
     .formula = "y[n, c, ...] = exp(x - largest - log_sum) softmax - (c == target ? hit : 0)",
     .inputs = { "input", "largest", "log_sum", "target", "softmax", "hit" },
     .types = { [OF_TARGET] = TYPE_I32 },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL | OPERATOR_FOLLOWS,
+    .flags = OPERATOR_INTERNAL | OPERATOR_FOLLOWS,
     .infer = infer_softmax_target,
     .input_layouts = { LAYOUT_ANY, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR,
                        LAYOUT_ROW_MAJOR },

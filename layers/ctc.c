@@ -152,7 +152,7 @@ static const operator ctc_backward = {
     .inputs = { "log_probs", "targets", "input_lengths", "target_lengths", "neg_log_likelihood", "log_alpha",
                 "grad_output" },
     .types = { TYPE_F32, TYPE_I32, TYPE_I32, TYPE_I32 },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .flags = OPERATOR_INTERNAL,
     .attributes = attributes,
     .attribute_count = 1,
     .infer = infer_backward,

@@ -326,35 +326,47 @@ static tuff_result infer_unshuffle(inference *inference) {
     return TUFF_OK;
 }
 
-/* The shape with its first size left open, so that the batch may change. */
-static tuff_tensor *reshape_open(tuff_tensor *x, tuff_shape shape) {
-    shape.sizes[0] = -1;
-    return tuff_reshape(x, shape);
+/* The last `count` axes in another order, `order` counting from the first of them. */
+static tuff_tensor *permute_last(tuff_tensor *x, const int32_t *order, uint32_t count) {
+    if (!x) return NULL;
+    int32_t axes[TUFF_MAX_RANK];
+    uint32_t before = x->shape.rank - count;
+    for (uint32_t i = 0; i < before; i++) axes[i] = (int32_t)i;
+    for (uint32_t i = 0; i < count; i++) axes[before + i] = (int32_t)before + order[i];
+    return tuff_permute(x, axes, x->shape.rank);
 }
 
-/* (N, C, r, r, H, W) to (N, C, H, r, W, r). */
+/* Two more axes are needed on the way: of a tensor with many the first ones are one in the meantime. */
+enum { SHUFFLE_MOST_AXES = TUFF_MAX_RANK - 2 };
+
+static tuff_tensor *join_first(tuff_tensor *x) {
+    return x->shape.rank > SHUFFLE_MOST_AXES ? tuff_flatten_axes(x, 0, -4) : x;
+}
+
+static tuff_tensor *part_first(tuff_tensor *y, const tuff_shape *x) {
+    return x->rank > SHUFFLE_MOST_AXES ? tuff_unflatten(y, 0, x->sizes, x->rank - 3) : y;
+}
+
+/* (..., C r r, H, W) to (..., C, r, r, H, W), (..., C, H, r, W, r), (..., C, H r, W r). No size is named but r. */
 static tuff_result expand_shuffle(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                   tuff_tensor **outputs) {
     (void)training;
     int64_t r = node->attributes[0].i;
-    const tuff_shape *shape = &inputs[0]->shape;
-    const int64_t *sizes = shape->sizes + shape->rank - 3;
-    tuff_tensor *x = tuff_reshape(inputs[0], TUFF_SHAPE(-1, sizes[0] / (r * r), r, r, sizes[1], sizes[2]));
-    x = tuff_permute(x, (int32_t[]){ 0, 1, 4, 2, 5, 3 }, 6);
-    outputs[0] = reshape_open(x, shuffled_shape(shape, r, true));
+    tuff_tensor *x = tuff_unflatten(join_first(inputs[0]), -3, (int64_t[]){ -1, r, r }, 3);
+    x = permute_last(x, (int32_t[]){ 0, 3, 1, 4, 2 }, 5);
+    x = tuff_flatten_axes(tuff_flatten_axes(x, -2, -1), -3, -2);
+    outputs[0] = part_first(x, &inputs[0]->shape);
     return graph->result;
 }
 
-/* (N, C, H, r, W, r) to (N, C, r, r, H, W). */
+/* (..., C, H, W) to (..., C, H / r, r, W / r, r), (..., C, r, r, H / r, W / r), (..., C r r, H / r, W / r). */
 static tuff_result expand_unshuffle(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                     tuff_tensor **outputs) {
     (void)training;
-    int64_t r = node->attributes[0].i;
-    const tuff_shape *shape = &inputs[0]->shape;
-    const int64_t *sizes = shape->sizes + shape->rank - 3;
-    tuff_tensor *x = tuff_reshape(inputs[0], TUFF_SHAPE(-1, sizes[0], sizes[1] / r, r, sizes[2] / r, r));
-    x = tuff_permute(x, (int32_t[]){ 0, 1, 3, 5, 2, 4 }, 6);
-    outputs[0] = reshape_open(x, shuffled_shape(shape, r, false));
+    const int64_t parts[] = { -1, node->attributes[0].i };
+    tuff_tensor *x = tuff_unflatten(tuff_unflatten(join_first(inputs[0]), -1, parts, 2), -3, parts, 2);
+    x = tuff_flatten_axes(permute_last(x, (int32_t[]){ 0, 2, 4, 1, 3 }, 5), -5, -3);
+    outputs[0] = part_first(x, &inputs[0]->shape);
     return graph->result;
 }
 

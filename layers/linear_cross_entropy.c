@@ -35,7 +35,8 @@ typedef struct blocks {
 static tuff_result begin_blocks(blocks *b) {
     const char *force = device_force(lowering_device(b->lowering), "logits");
     int64_t most = force ? strtoll(force, NULL, 10) : BLOCK, side = 1;
-    if (most > (int64_t)bindable_elements(b->lowering)) most = (int64_t)bindable_elements(b->lowering);
+    most = smaller(most, (int64_t)bindable_elements(b->lowering));
+    most = smaller(most, (int64_t)lowering_scratch_limit(b->lowering));
     if (most < 1) most = 1;
     b->rows = b->x->shape.sizes[0];
     b->features = b->x->shape.sizes[1];
@@ -172,7 +173,7 @@ static const operator linear_log_sum = {
     .inputs = { "input", "weight", "bias?", "target" },
     .types = { [OF_TARGET] = TYPE_I32 },
     .outputs = { "largest", "log_sum", "picked", "total" },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .flags = OPERATOR_INTERNAL,
     .infer = infer_log_sum,
     .input_layouts = { LAYOUT_MATRIX, LAYOUT_MATRIX, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -299,7 +300,7 @@ static const operator linear_logits_backward = {
                "gz^T input, sum of gz",
     .inputs = { "input", "weight", "bias?", "target", "largest", "log_sum", "factor" },
     .types = { [OF_TARGET] = TYPE_I32 },
-    .flags = OPERATOR_DETACH | OPERATOR_INTERNAL,
+    .flags = OPERATOR_INTERNAL,
     .attributes = backward_attributes,
     .attribute_count = 2,
     .infer = infer_logits_backward,
@@ -407,7 +408,7 @@ static const operator linear_cross_entropy_backward = {
     .formula = "the gradients of linear_cross_entropy with respect to input, weight and bias",
     .inputs = { "input", "weight", "bias?", "target", "grad_output" },
     .types = { [OF_TARGET] = TYPE_I32 },
-    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH,
+    .flags = OPERATOR_INTERNAL,
     .attributes = whole_attributes,
     .attribute_count = 4,
     .infer = infer_backward,

@@ -107,15 +107,9 @@ static void project_all(tuff_graph *graph, const tuff_multihead_attention_desc *
     }
 }
 
-/* (..., L, heads * head) to (..., heads, L, head), a view. The batch's size is left open, so that the graph compiles
- * for others. */
+/* (..., L, heads * head) to (..., heads, L, head), a view for any batch and length. */
 static tuff_tensor *to_heads(tuff_tensor *x, int64_t heads, int64_t head) {
-    if (!x) return NULL;
-    tuff_shape shape = x->shape;
-    shape.sizes[0] = -1;
-    shape.sizes[shape.rank - 1] = heads;
-    shape.sizes[shape.rank++] = head;
-    return tuff_transpose(tuff_reshape(x, shape), -2, -3);
+    return tuff_transpose(tuff_unflatten(x, -1, (int64_t[]){ heads, head }, 2), -2, -3);
 }
 
 static tuff_tensor *from_heads(tuff_tensor *x) {

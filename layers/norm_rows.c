@@ -156,7 +156,7 @@ static tuff_result infer_backward(inference *inference) {
 
 const operator operator_norm_rows = {
     .name = "norm_rows",
-    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH, /* those that are made of it have gradients of their own */
+    .flags = OPERATOR_INTERNAL, /* those that are made of it have gradients of their own */
     .formula = "y = (x - mean) r weight + bias over the axes from `axis` on; mean - first x; r = 1 / sqrt(var + eps)",
     .inputs = { "input", "weight?", "bias?" },
     .outputs = { "output", "shift", "inverse" },
@@ -170,7 +170,7 @@ const operator operator_norm_rows = {
 
 const operator operator_norm_rows_backward = {
     .name = "norm_rows_backward",
-    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH,
+    .flags = OPERATOR_INTERNAL,
     .formula = "the gradient of norm_rows with respect to input",
     .inputs = { "grad_output", "input", "shift", "inverse", "weight?" },
     .attributes = norm_rows_attributes,

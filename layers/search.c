@@ -3,6 +3,7 @@
 #include "layers/search.h"
 
 #include "layers/along.h"
+#include "layers/axes.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
 
@@ -45,9 +46,18 @@ static tuff_result lower_place(lowering *lowering, const node *node) {
     return TUFF_OK;
 }
 
+static tuff_result gradient_place(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                                  tuff_tensor **grad_inputs) {
+    tuff_tensor *g = grad_outputs[0], *indices = node->inputs[1];
+    int32_t axis = (int32_t)axis_of(node->attributes[0].i, g->shape.rank);
+    if (indices->shape.rank < g->shape.rank) indices = tuff_unsqueeze(indices, axis);
+    if (needs & 1) grad_inputs[0] = reshape_like(tuff_gather(g, axis, indices), node->inputs[0]);
+    return TUFF_OK;
+}
+
 const operator operator_place = {
     .name = "place",
-    .flags = OPERATOR_INTERNAL | OPERATOR_DETACH,
+    .flags = OPERATOR_INTERNAL,
     .formula = "y[.., indices[.., j, ..], ..] = grad_output[.., j, ..] along dim, 0 elsewhere",
     .inputs = { "grad_output", "indices", "input" },
     .types = { TYPE_F32, TYPE_I32, TYPE_F32 },
@@ -55,6 +65,7 @@ const operator operator_place = {
     .attribute_count = 1,
     .shape_only = 1u << 2,
     .infer = infer_place,
+    .gradient = gradient_place,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
     .lower = lower_place,

@@ -182,6 +182,65 @@ tuff_tensor *tuff_flatten_axes(tuff_tensor *x, int32_t start_dim, int32_t end_di
     return apply_unary(&operator_flatten, x, attributes);
 }
 
+enum { UNFLATTEN_DIM = 0, UNFLATTEN_SIZES };
+static const attribute unflatten_attributes[] = {
+    [UNFLATTEN_DIM] = { .name = "dim", .type = ATTRIBUTE_INT, .required = true },
+    [UNFLATTEN_SIZES] = { .name = "sizes", .type = ATTRIBUTE_INTS, .required = true },
+};
+
+/* Unlike a reshape it says nothing of the other axes, whose sizes may be others when the graph is compiled. */
+static tuff_result infer_unflatten(inference *inference) {
+    const node *node = inference->node;
+    const attribute_value *wanted = &node->attributes[UNFLATTEN_SIZES];
+    const tuff_shape *x = &node->inputs[0]->shape;
+    tuff_shape *y = &inference->shapes[0];
+    uint32_t axis, open = UINT32_MAX;
+    char text[160], shape[SHAPE_TEXT];
+    TRY(axis_check(inference, node->attributes[UNFLATTEN_DIM].i, x->rank, &axis));
+    if (wanted->i < 1 || x->rank - 1 + wanted->i > TUFF_MAX_RANK)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: %lld sizes for axis %u of '%s' %s; %s",
+                          node_text(node, text), (long long)wanted->i, axis, node->inputs[0]->name,
+                          shape_text(x, shape), wanted->i < 1 ? "give at least one" : "that makes too many axes");
+    int64_t known = 1, size = x->sizes[axis];
+    bool fits = true;
+    for (uint32_t i = 0; i < x->rank; i++) {
+        if (i != axis) y->sizes[y->rank++] = x->sizes[i];
+        for (int64_t k = 0; i == axis && k < wanted->i; k++) {
+            if (wanted->list[k] == -1 && open == UINT32_MAX)
+                open = y->rank;
+            else
+                fits = fits && wanted->list[k] >= 1 && wanted->list[k] <= size / known;
+            if (fits && open != y->rank) known *= wanted->list[k];
+            y->sizes[y->rank++] = wanted->list[k];
+        }
+    }
+    if (!fits || size % known || (open == UINT32_MAX && size != known))
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
+                          "%s: the sizes do not make up the %lld of axis %u of '%s' %s; one of them may be -1",
+                          node_text(node, text), (long long)size, axis, node->inputs[0]->name, shape_text(x, shape));
+    if (open != UINT32_MAX) y->sizes[open] = size / known;
+    inference->types[0] = node->inputs[0]->type;
+    return TUFF_OK;
+}
+
+static const operator operator_unflatten = { .name = "unflatten",
+                                             .formula = "axis dim as several of these sizes, one may be -1",
+                                             .inputs = { "input" },
+                                             .types = { TYPE_ANY },
+                                             .pytorch = "torch.Tensor.unflatten",
+                                             .attributes = unflatten_attributes,
+                                             .attribute_count = 2,
+                                             .infer = infer_unflatten,
+                                             .gradient = gradient_reshape,
+                                             .look = look_reshape };
+
+tuff_tensor *tuff_unflatten(tuff_tensor *x, int32_t dim, const int64_t *sizes, uint32_t count) {
+    if (!x || !axes_fit(x, "unflatten", count)) return NULL;
+    attribute_value attributes[] = { [UNFLATTEN_DIM] = { .i = dim }, [UNFLATTEN_SIZES] = { .i = sizes ? count : 0 } };
+    if (sizes) memcpy(attributes[UNFLATTEN_SIZES].list, sizes, count * sizeof *sizes);
+    return apply_unary(&operator_unflatten, x, attributes);
+}
+
 tuff_tensor *tuff_flatten(tuff_tensor *x) {
     return tuff_flatten_axes(x, 1, -1);
 }
@@ -459,7 +518,8 @@ tuff_tensor *tuff_expand(tuff_tensor *x, tuff_shape size) {
     return apply_unary(&operator_expand, x, &attribute);
 }
 
-static const operator* const rows[] = { &operator_reshape, &operator_reshape_like, &operator_flatten,
-                                        &operator_squeeze, &operator_unsqueeze,    &operator_transpose,
-                                        &operator_permute, &operator_expand_as,    &operator_expand };
+static const operator* const rows[] = { &operator_reshape,   &operator_reshape_like, &operator_flatten,
+                                        &operator_unflatten, &operator_squeeze,      &operator_unsqueeze,
+                                        &operator_transpose, &operator_permute,      &operator_expand_as,
+                                        &operator_expand };
 const operator_family family_shape = { rows, sizeof rows / sizeof *rows };

@@ -2,8 +2,9 @@
  *
  * From the scalar back to the tensors asked for, each node's row builds its inputs' gradients from its outputs'. Only
  * nodes that lie on a path to a wanted tensor are visited, and a row is told which inputs are wanted, so nothing is
- * built that nobody needs. A tensor used more than once sums what arrives. A node without a gradient (a comparison, an
- * argmax) ends its paths: it acts as a detach. */
+ * built that nobody needs. A tensor used more than once sums what arrives. A node whose result does not
+ * change with its inputs (a comparison, an argmax) ends its paths: it acts as a detach. One whose gradient is not
+ * written, as of most backward kernels, is an error on a path, or a part of the gradient would be missing silently. */
 #include "runtime/graph/operator.h"
 
 #include <tuff/layers.h>
@@ -119,7 +120,11 @@ static tuff_result visit(differentiation *d, const node *node) {
     if (!any || !needs) return TUFF_OK;
     if (node->op->gradient) return visit_gradient(d, node, arriving, needs);
     if (node->op->expand) return visit_parts(d, node, arriving);
-    return graph_fail(d->graph, TUFF_ERROR_UNSUPPORTED, "%s has no gradient", node_text(node, text));
+    return graph_fail(d->graph, TUFF_ERROR_UNSUPPORTED,
+                      node->op->flags & OPERATOR_INTERNAL
+                          ? "%s has no gradient: the operator that it is a part of has no second derivative"
+                          : "%s has no gradient",
+                      node_text(node, text));
 }
 
 tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
@@ -171,6 +176,7 @@ static void list_cuts(const tuff_graph *graph, const tuff_tensor *of, char *text
 
 tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                            tuff_tensor **gradients) {
+    for (uint32_t i = 0; gradients && i < count; i++) gradients[i] = NULL;
     if (!of || (count && (!with_respect_to || !gradients)))
         return of && of->graph->result != TUFF_OK
                    ? of->graph->result

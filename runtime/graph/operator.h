@@ -69,7 +69,8 @@ typedef struct view {
 } view;
 
 enum {
-    OPERATOR_DETACH = 1,     /* has no gradient; a path ends here */
+    OPERATOR_DETACH = 1,     /* does not change with its inputs (a comparison): a path ends here. Not for what has a
+                                gradient that is not written: such a path is refused */
     OPERATOR_PROLOGUE = 2,   /* a reduction: input 0 may be replaced by a chain, run over node->domain */
     OPERATOR_BROADCAST = 4,  /* the output is the input, broadcast as NumPy does: chains look through it */
     OPERATOR_INTERNAL = 8,   /* made by gradients and expansions alone: not for users to name */

@@ -18,6 +18,7 @@ static void views(layers_case *c) {
     layers_expect(tuff_reshape(x, TUFF_SHAPE(8, -1)), "reshape", "shape=8,-1");
     layers_expect(tuff_flatten(x), "flatten", "start_dim=1");
     layers_expect(tuff_flatten_axes(x, -2, 3), "flatten", "start_dim=-2 end_dim=3");
+    layers_expect(tuff_unflatten(x, -2, (int64_t[]){ 2, -1 }, 2), "unflatten", "dim=-2 sizes=2,-1");
     layers_expect(tuff_transpose(x, 2, -1), "transpose", "dim0=2 dim1=-1");
     layers_expect(tuff_permute(x, (int32_t[]){ 0, 3, -2, 1 }, 4), "permute", "dims=0,3,-2,1");
     layers_expect(tuff_squeeze(x, (int32_t[]){ 1 }, 1), "squeeze", "dim=1");

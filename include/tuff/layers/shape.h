@@ -19,6 +19,9 @@ TUFF_API tuff_tensor *tuff_reshape(tuff_tensor *x, tuff_shape shape);
 TUFF_API tuff_tensor *tuff_flatten(tuff_tensor *x);
 /* torch.flatten: axes start_dim to end_dim, both included, as one. */
 TUFF_API tuff_tensor *tuff_flatten_axes(tuff_tensor *x, int32_t start_dim, int32_t end_dim);
+/* torch.Tensor.unflatten: axis dim as `count` axes of these sizes, of which one may be -1. It says nothing of the other
+ * axes, whose sizes may be others when the graph is compiled. */
+TUFF_API tuff_tensor *tuff_unflatten(tuff_tensor *x, int32_t dim, const int64_t *sizes, uint32_t count);
 /* torch.squeeze: without the axes named that have size 1; count 0: without all of these. */
 TUFF_API tuff_tensor *tuff_squeeze(tuff_tensor *x, const int32_t *dims, uint32_t count);
 /* torch.unsqueeze: with another axis, of size 1, at dim. */

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 OPERATORS = {
     "reshape": lambda t, a: t[0].reshape(a["shape"]),
     "flatten": lambda t, a: t[0].flatten(**a),
+    "unflatten": lambda t, a: t[0].unflatten(a["dim"], a["sizes"]),
     "squeeze": lambda t, a: t[0].squeeze(**a),
     "unsqueeze": lambda t, a: t[0].unsqueeze(**a),
     "permute": lambda t, a: t[0].permute(a["dims"]),

@@ -19,6 +19,18 @@ FORWARD(flatten_forward) {
     }
     return ref_reshape(in[0], shape);
 }
+FORWARD(unflatten_forward) {
+    int axis = arg_axis(a, "dim", 0, in[0]);
+    int64_t sizes[TUFF_MAX_RANK], count = arg_list(a, "sizes", sizes, TUFF_MAX_RANK), known = 1;
+    tuff_shape shape = { 0 };
+    for (int64_t k = 0; k < count; k++) known *= sizes[k] == -1 ? 1 : sizes[k];
+    for (int i = 0; i < (int)in[0]->shape.rank; i++) {
+        if (i != axis) shape.sizes[shape.rank++] = in[0]->shape.sizes[i];
+        for (int64_t k = 0; i == axis && k < count; k++)
+            shape.sizes[shape.rank++] = sizes[k] == -1 ? in[0]->shape.sizes[i] / known : sizes[k];
+    }
+    return ref_reshape(in[0], shape);
+}
 FORWARD(squeeze_forward) {
     uint32_t axes = arg_axes(a, "dim", in[0]);
     tuff_shape shape = { 0 };
@@ -271,6 +283,7 @@ FORWARD(triu_forward) {
 static const recipe_operator rows[] = {
     ROW(reshape, "shape"),
     { "flatten", "shape", flatten_forward, reshape_gradient, NULL, false },
+    { "unflatten", "shape", unflatten_forward, reshape_gradient, NULL, false },
     { "squeeze", "shape", squeeze_forward, reshape_gradient, NULL, false },
     { "unsqueeze", "shape", unsqueeze_forward, reshape_gradient, NULL, false },
     ROW(transpose, "shape"),
