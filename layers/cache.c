@@ -124,7 +124,7 @@ static tuff_tensor *cache_of(tuff_graph *graph, const tuff_cached_attention_desc
                              const tuff_tensor *rows) {
     tuff_shape shape = rows->shape;
     shape.sizes[shape.rank - 2] = desc->max_length;
-    return layer_state(graph, desc->name, &(state_desc){ .name = name, .shape = shape, .kind = TUFF_STATE_BUFFER });
+    return layer_state(graph, desc->name, &(state_desc){ .name = name, .shape = shape, .kind = TUFF_STATE_CACHE });
 }
 
 static bool is_used(const tuff_graph *graph, const tuff_tensor *cache) {

@@ -14,7 +14,7 @@ typedef struct tuff_save_desc {
     bool no_optimizer; /* leave out moments and step counts */
 } tuff_save_desc;
 
-/* Saves a model's states as safetensors under PyTorch's names; step counts of optimizers go into the
+/* Saves a model's states, but for caches, as safetensors under PyTorch's names; step counts of optimizers go into the
  * file's metadata. Errors: FILE. */
 TUFF_API tuff_result tuff_save(tuff_model *model, const char *path, const tuff_save_desc *desc);
 

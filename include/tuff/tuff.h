@@ -247,6 +247,7 @@ typedef enum tuff_state_kind {
     TUFF_STATE_PARAMETER = 0, /* trained */
     TUFF_STATE_BUFFER,        /* running statistics and the like */
     TUFF_STATE_OPTIMIZER,     /* moments */
+    TUFF_STATE_CACHE,         /* keys and values of a sequence that is being generated: not saved, not loaded */
 } tuff_state_kind;
 
 typedef struct tuff_state_info {
@@ -256,7 +257,7 @@ typedef struct tuff_state_info {
     tuff_state_kind kind;
 } tuff_state_info;
 
-/* The number of states: parameters and buffers in the order in which graphs declared them, then the
+/* The number of states: parameters, buffers and caches in the order in which graphs declared them, then the
  * optimizers' (which exist once a program that trains was compiled). */
 TUFF_API uint32_t tuff_model_state_count(const tuff_model *model);
 /* What is known of the state with that index; the name is valid as long as the model. Error: ARGUMENT (index, NULL). */

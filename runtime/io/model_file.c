@@ -1,4 +1,5 @@
-/* A model's states to a safetensors file and back, through the public interface alone.
+/* A model's states to a safetensors file and back, through the public interface alone. Caches are no part of it: what a
+ * model learned fits any length of a cache, and none.
  *
  * The step count of each optimizer is metadata, "tuff.step_count.NAME": that also says which tensors of the file,
  * NAME.*, are an optimizer's. */
@@ -30,7 +31,7 @@ static tuff_result read_state(tuff_model *model, const char *path, uint32_t inde
                               tuff_file_tensor *tensors, uint32_t *count) {
     tuff_state_info info;
     IO_TRY(tuff_model_state_info(model, index, &info));
-    if (info.kind == TUFF_STATE_OPTIMIZER && no_optimizer) return TUFF_OK;
+    if (info.kind == TUFF_STATE_CACHE || (info.kind == TUFF_STATE_OPTIMIZER && no_optimizer)) return TUFF_OK;
     size_t size = (size_t)tuff_shape_count(&info.shape) * tuff_type_size(info.type);
     void *data = malloc(size);
     if (data == NULL) return io_fail_memory(path, size);
@@ -122,7 +123,8 @@ typedef struct load_plan {
 
 static tuff_result plan_state(const char *path, const tuff_safetensors *file, const tuff_state_info *info,
                               name_list *missing, const tuff_file_tensor **tensor) {
-    *tensor = tuff_safetensors_find(file, info->name);
+    *tensor = info->kind == TUFF_STATE_CACHE ? NULL : tuff_safetensors_find(file, info->name);
+    if (info->kind == TUFF_STATE_CACHE) return TUFF_OK;
     if (*tensor == NULL) {
         if (info->kind != TUFF_STATE_OPTIMIZER) list_add(missing, info->name);
         return TUFF_OK;

@@ -85,7 +85,7 @@ tuff_result model_add_state(tuff_model *model, const state_entry *entry, const c
 }
 
 static const char *kind_name(tuff_state_kind kind) {
-    static const char *const names[] = { "parameter", "buffer", "optimizer's state" };
+    static const char *const names[] = { "parameter", "buffer", "optimizer's state", "cache" };
     return names[kind];
 }
 

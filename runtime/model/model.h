@@ -1,8 +1,8 @@
 /* Models: named state in flat blocks, initialisers, optimizers' bookkeeping.
  *
  * Graphs declare states; the first compilation (or file, or read) that needs them places everything declared so far
- * in new blocks, one for parameters and one for buffers, and runs the initialisers. An optimizer has, for each
- * block of parameters, blocks of the same size for its moments, so that an update binds whole blocks. */
+ * in new blocks, one for parameters, one for buffers and one for caches, and runs the initialisers. An optimizer has,
+ * for each block of parameters, blocks of the same size for its moments, so that an update binds whole blocks. */
 #ifndef TUFF_RUNTIME_MODEL_H
 #define TUFF_RUNTIME_MODEL_H
 
@@ -34,6 +34,8 @@ typedef struct state_block {
     uint64_t count; /* elements, a multiple of STATE_ALIGNMENT; what is between states is zero and stays so */
     tuff_state_kind kind;
 } state_block;
+
+const char *state_block_name(tuff_state_kind kind); /* "parameters" */
 
 struct tuff_model {
     tuff_device *device;

@@ -13,8 +13,15 @@ static uint64_t padded(uint64_t count) {
     return (count + STATE_ALIGNMENT - 1) / STATE_ALIGNMENT * STATE_ALIGNMENT;
 }
 
+const char *state_block_name(tuff_state_kind kind) {
+    static const char *const names[] = { [TUFF_STATE_PARAMETER] = "parameters",
+                                         [TUFF_STATE_BUFFER] = "buffers",
+                                         [TUFF_STATE_OPTIMIZER] = "moments",
+                                         [TUFF_STATE_CACHE] = "caches" };
+    return names[kind];
+}
+
 tuff_result model_add_block(tuff_model *model, tuff_state_kind kind, uint64_t count, uint32_t *index) {
-    static const char *const names[] = { "parameters", "buffers", "moments" };
     if (model->block_count == model->block_capacity) {
         uint32_t capacity = model->block_capacity ? model->block_capacity * 2 : 8;
         state_block *moved = realloc(model->blocks, capacity * sizeof *moved);
@@ -23,7 +30,7 @@ tuff_result model_add_block(tuff_model *model, tuff_state_kind kind, uint64_t co
         model->block_capacity = capacity;
     }
     state_block block = { .count = count, .kind = kind };
-    TRY(buffer_create(model->device, BUFFER_DEVICE, count * 4, names[kind], &block.buffer));
+    TRY(buffer_create(model->device, BUFFER_DEVICE, count * 4, state_block_name(kind), &block.buffer));
     tuff_result result = device_fill(model->device, (buffer_range){ block.buffer, 0, count * 4 }, 0);
     if (result != TUFF_OK) {
         buffer_destroy(block.buffer);
@@ -201,6 +208,7 @@ tuff_result model_place(tuff_model *model) {
     if (!entries || !sizes) result = error_out_of_host_memory(model->state_count * sizeof *entries);
     if (result == TUFF_OK) result = place_kind(model, TUFF_STATE_PARAMETER, entries, sizes);
     if (result == TUFF_OK) result = place_kind(model, TUFF_STATE_BUFFER, entries, sizes);
+    if (result == TUFF_OK) result = place_kind(model, TUFF_STATE_CACHE, entries, sizes);
     free(entries);
     free(sizes);
     return result;

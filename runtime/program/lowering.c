@@ -60,11 +60,10 @@ static tuff_result add_transient(lowering *l, uint64_t size, const char *name, u
 static tuff_result state_storage(lowering *l, uint32_t block, uint32_t *index) {
     if (l->state_of[block] == NONE) {
         const state_block *state = &l->out->model->blocks[block];
-        static const char *const names[] = { "parameters", "buffers", "moments" };
         storage storage = { .kind = STORAGE_STATE,
                             .size = state->count * 4,
                             .range = { state->buffer, 0, state->count * 4 } };
-        TRY(add_storage(l, &storage, names[state->kind], &l->state_of[block]));
+        TRY(add_storage(l, &storage, state_block_name(state->kind), &l->state_of[block]));
     }
     *index = l->state_of[block];
     return TUFF_OK;

@@ -280,11 +280,57 @@ static void wrong_arguments(void **state) {
     net_free(&a);
 }
 
+/* What a model learned loads into one that generates, whatever the length of its cache, and back. */
+static tuff_model *attention_model(uint64_t seed, int64_t cache_length) {
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = seed });
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(1, 2, 4));
+    tuff_tensor *y = tuff_multihead_attention(
+        x, NULL, NULL, &(tuff_multihead_attention_desc){ .name = "a", .heads = 2, .cache_length = cache_length });
+    if (!y) fail_msg("%s", tuff_last_message());
+    tuff_graph_destroy(graph);
+    return model;
+}
+
+static void caches_stay_out(void **state) {
+    (void)state;
+    tuff_model *models[] = { attention_model(1, 0), attention_model(2, 8), attention_model(3, 16) };
+    float weight[3][16], cache[32];
+    const char *path = test_path("caches.safetensors");
+    for (int from = 0; from < 3; from++) {
+        assert_int_equal(tuff_save(models[from], path, NULL), TUFF_OK);
+        tuff_safetensors *file = NULL;
+        assert_int_equal(tuff_safetensors_open(path, &file), TUFF_OK);
+        assert_int_equal(tuff_safetensors_count(file), 4);
+        assert_null(tuff_safetensors_find(file, "a.key_cache"));
+        tuff_safetensors_close(file);
+        for (int to = 0; to < 3; to++) {
+            if (tuff_load(models[to], path, NULL) != TUFF_OK) fail_msg("%s", tuff_last_message());
+            assert_int_equal(tuff_model_read(models[to], "a.out_proj.weight", weight[to], sizeof weight[to]), TUFF_OK);
+            assert_memory_equal(weight[to], weight[0], sizeof weight[0]);
+        }
+    }
+    /* a cache is a state that can be read all the same */
+    tuff_state_info info;
+    uint32_t caches = 0;
+    for (uint32_t i = 0; i < tuff_model_state_count(models[1]); i++) {
+        assert_int_equal(tuff_model_state_info(models[1], i, &info), TUFF_OK);
+        caches += info.kind == TUFF_STATE_CACHE;
+    }
+    assert_int_equal(caches, 2);
+    assert_int_equal(tuff_model_read(models[1], "a.key_cache", cache, sizeof cache), TUFF_OK);
+    for (int i = 0; i < 3; i++) tuff_model_destroy(models[i]);
+}
+
 int test_model_files(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goes_on_as_if_never_stopped), cmocka_unit_test(saving_is_in_call_order_with_runs),
-        cmocka_unit_test(without_the_optimizer),       cmocka_unit_test(never_half_loaded),
-        cmocka_unit_test(partly_on_request),           cmocka_unit_test(wrong_arguments),
+        cmocka_unit_test(goes_on_as_if_never_stopped),
+        cmocka_unit_test(saving_is_in_call_order_with_runs),
+        cmocka_unit_test(without_the_optimizer),
+        cmocka_unit_test(never_half_loaded),
+        cmocka_unit_test(caches_stay_out),
+        cmocka_unit_test(partly_on_request),
+        cmocka_unit_test(wrong_arguments),
     };
     return cmocka_run_group_tests_name("model files", tests, open_device, close_device);
 }

@@ -51,7 +51,8 @@ typedef struct tuff_cached_attention_desc {
 /* Causal attention for generation: query (N, Hq, L, E), key (N, Hkv, L, E) and value (N, Hkv, L, Ev) are those of L new
  * tokens. Keys and values are written to the model's caches behind the rows that are there, in evaluation too, and
  * query i sees all of those and the new ones up to i. How many are there the host says before a run
- * (tuff_program_set_cache_length); nothing is compiled or recorded again. No gradient. */
+ * (tuff_program_set_cache_length); nothing is compiled or recorded again. Files of the model hold no caches. No
+ * gradient. */
 TUFF_API tuff_tensor *tuff_cached_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
                                             const tuff_cached_attention_desc *desc);
 
