@@ -229,6 +229,8 @@ tuff_tensor *rearrange(tuff_tensor *x, const rearrangement *r) {
                                       [DIAGONAL] = { .i = r->diagonal },
                                       [VALUE] = { .f = r->value } };
     if (!x) return NULL;
+    /* the kernel moves words */
+    if (x->type == TUFF_U8) return tuff_to(rearrange(tuff_to(x, TUFF_I32), r), TUFF_U8);
     a[SIZE].i = a[ADD].i = a[STEP].i = a[FLIP].i = x->shape.rank;
     for (uint32_t i = 0; i < x->shape.rank; i++) {
         a[SIZE].list[i] = r->size[i];

@@ -126,7 +126,7 @@ static const operator operator_gather_rows = { .name = "gather_rows",
                                                .flags = OPERATOR_INTERNAL,
                                                .formula = "x by index along dim",
                                                .inputs = { "input", "index" },
-                                               .types = { TYPE_ANY, TYPE_I32 },
+                                               .types = { TYPE_F32 | TYPE_I32, TYPE_I32 },
                                                .attributes = gather_attributes,
                                                .attribute_count = 3,
                                                .infer = infer_gather,
@@ -136,6 +136,9 @@ tuff_tensor *gather_rows(tuff_tensor *x, tuff_tensor *index, uint32_t dim, bool 
     const attribute_value attributes[] = {
         [GATHER_DIM] = { .i = dim }, [GATHER_SHARED] = { .i = shared }, [GATHER_ZERO] = { .i = zero }
     };
+    /* the kernel moves words */
+    if (x && x->type == TUFF_U8)
+        return tuff_to(gather_rows(tuff_to(x, TUFF_I32), index, dim, shared, zero), TUFF_U8);
     return apply_binary(&operator_gather_rows, x, index, attributes);
 }
 

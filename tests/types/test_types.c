@@ -1,13 +1,17 @@
 /* Tensors of bytes and of int32 numbers, through every path of the kernels that load and store them: four at once, one
  * by one, words shared with another tensor, broadcast and transposed operands, slices, reductions over masks, fusion
  * with float32 tensors. Results are exact. */
+#include "runtime/graph/operator.h"
 #include "support.h"
+#include "tests/reference/cases.h"
+#include "tests/reference/recipe.h"
 
 #include <tuff/layers.h>
 
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,6 +291,54 @@ static void test_refusals(void **state) {
     end();
 }
 
+/* ---- the table of cases: each type that an operator's input may have is in one ------------------------ */
+
+static uint32_t type_of(recipe_fill fill) {
+    if (fill == FILL_INDEX) return TYPE_I32;
+    return fill == FILL_MASK || fill == FILL_BYTE ? TYPE_U8 : TYPE_F32;
+}
+
+/* The types of one input, or of all from it on, in the cases of an operator. */
+static uint32_t types_in_cases(const char *name, uint32_t input, bool and_later) {
+    uint32_t types = 0;
+    for (int i = 0; i < OPERATOR_CASE_COUNT; i++) {
+        if (strcmp(OPERATOR_CASES[i].op, name) != 0) continue;
+        char word[RECIPE_TEXT];
+        int length;
+        uint32_t at = 0;
+        for (const char *text = OPERATOR_CASES[i].shapes; sscanf(text, "%239s%n", word, &length) == 1; text += length) {
+            tuff_shape shape;
+            recipe_fill fill;
+            int64_t below;
+            bool constant, this = at == input || (and_later && at > input);
+            if (this && strcmp(word, "_") != 0 && recipe_operand(word, &shape, &fill, &below, &constant))
+                types |= type_of(fill);
+            at++;
+        }
+    }
+    return types;
+}
+
+static void test_cases(void **state) {
+    (void)state;
+    uint32_t rows, missing = 0;
+    const operator* const * table = operator_table(&rows);
+    for (uint32_t r = 0; r < rows; r++) {
+        const operator* row = table[r];
+        uint32_t inputs = operator_input_count(row);
+        for (uint32_t i = 0; i < inputs && !(row->flags & OPERATOR_INTERNAL); i++) {
+            uint32_t possible = row->types[i] ? row->types[i] : (uint32_t)TYPE_F32;
+            possible &= TYPE_F32 | TYPE_I32 | TYPE_U8;
+            possible &= ~types_in_cases(row->name, i, operator_takes_many(row) && i + 1 == inputs);
+            if (!possible) continue;
+            print_error("%s: no case has a%s%s%s as input %u\n", row->name, possible & TYPE_F32 ? " float32" : "",
+                        possible & TYPE_I32 ? " int32" : "", possible & TYPE_U8 ? " uint8" : "", i);
+            missing++;
+        }
+    }
+    assert_int_equal(missing, 0);
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -303,6 +355,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),    cmocka_unit_test(test_parts),       cmocka_unit_test(test_sums),
         cmocka_unit_test(test_integers), cmocka_unit_test(test_conversions), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cases),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

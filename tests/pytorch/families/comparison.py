@@ -12,8 +12,8 @@ def to(t, a):
 
 
 OPERATORS = {
-    "where": lambda t, a: torch.where(t[0], t[1], t[2]),
-    "masked_fill": lambda t, a: t[0].masked_fill(t[1], a["value"]),
+    "where": lambda t, a: torch.where(t[0] != 0, t[1], t[2]),
+    "masked_fill": lambda t, a: t[0].masked_fill(t[1] != 0, a["value"]),
     "to": to,
 }
 for name in ["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"]:
