@@ -77,6 +77,9 @@ static tuff_result check(inference *inference) {
     if (!(dropout >= 0 && dropout < 1))
         return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: dropout_p is %g, it must be in [0, 1)",
                           node_text(node, text), dropout);
+    if (!isfinite(node->attributes[ATTENTION_SCALE].f))
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: scale is %g", node_text(node, text),
+                          node->attributes[ATTENTION_SCALE].f);
     if (q->rank < 2)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                           "%s: '%s' %s must have rank 2 or more: (..., heads, length, features)", node_text(node, text),
@@ -148,7 +151,7 @@ static tuff_result infer_backward(inference *inference) {
 /* ---- kernels' rows ------------------------------------------------------------------------------- */
 
 #define KERNEL_ROW                                                                                                     \
-    .flags = OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                   \
+    .flags = OPERATOR_INTERNAL | OPERATOR_RANDOM, .attributes = kernel_attributes,                                     \
     .attribute_count = sizeof kernel_attributes / sizeof *kernel_attributes, .output_layout = LAYOUT_ROW_MAJOR
 #define BACKWARD_ROW                                                                                                   \
     KERNEL_ROW,                                                                                                        \

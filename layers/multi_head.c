@@ -116,6 +116,22 @@ static tuff_tensor *from_heads(tuff_tensor *x) {
     return tuff_flatten_axes(tuff_transpose(x, -2, -3), -2, -1);
 }
 
+/* Products would be made before graph_apply saw them. */
+static bool are_ours(tuff_graph *graph, const tuff_multihead_attention_desc *desc, const tuff_tensor *key,
+                     const tuff_tensor *value) {
+    const tuff_tensor *all[] = { key, value, desc->mask, desc->key_padding_mask, desc->positions };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i] && all[i]->graph != graph) {
+            graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_multihead_attention '%s': '%s' belongs to another graph",
+                       desc->name, all[i]->name);
+            return false;
+        }
+    if (!desc->positions || desc->rotary) return true;
+    graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_multihead_attention '%s': positions are rotary's, which is NULL",
+               desc->name);
+    return false;
+}
+
 /* What is added to the scores: of PyTorch's two masks, where a truth value means that a key is not seen. */
 static bool find_mask(tuff_graph *graph, const tuff_multihead_attention_desc *desc, const tuff_tensor *key,
                       tuff_tensor **mask) {
@@ -144,6 +160,7 @@ static tuff_tensor *build(tuff_graph *graph, const tuff_multihead_attention_desc
     sizes sizes;
     tuff_tensor *parts[3] = { NULL }, *mask;
     char name[512];
+    if (!are_ours(graph, desc, key, value)) return NULL;
     if (!find_sizes(graph, desc, query, key, value, &sizes) || !find_mask(graph, desc, key, &mask)) return NULL;
     int length = snprintf(name, sizeof name, "%s.out_proj", desc->name);
     if (length >= (int)sizeof name) {

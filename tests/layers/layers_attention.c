@@ -1,5 +1,12 @@
 #include "test_layers.h"
 
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 static void scaled_dot_product_attention(layers_case *c) {
     tuff_tensor *q = layers_input(c, TUFF_SHAPE(2, 4, 5, 6)), *k = layers_input(c, TUFF_SHAPE(2, 2, 7, 6));
     tuff_tensor *v = layers_input(c, TUFF_SHAPE(2, 2, 7, 3));
@@ -46,6 +53,21 @@ static void multihead_attention(layers_case *c) {
     layers_expect_state(c, "cross.v_proj_weight", TUFF_STATE_PARAMETER, TUFF_SHAPE(12, 6));
     tuff_multihead_attention(x, NULL, NULL, &(tuff_multihead_attention_desc){ .name = "odd", .heads = 5 });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "odd heads");
+    x = layers_input(c, TUFF_SHAPE(2, 5, 12));
+    desc = (tuff_multihead_attention_desc){ .name = "still", .heads = 3 };
+    desc.positions = layers_index(c, TUFF_SHAPE(5));
+    tuff_multihead_attention(x, NULL, NULL, &desc);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "still positions rotary");
+    tuff_graph *other = tuff_graph_create(c->model);
+    x = layers_input(c, TUFF_SHAPE(2, 5, 12));
+    desc = (tuff_multihead_attention_desc){ .name = "foreign", .heads = 3 };
+    tuff_multihead_attention(x, tuff_input(other, "there", TUFF_F32, TUFF_SHAPE(2, 5, 12)), NULL, &desc);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "foreign there another");
+    assert_int_equal(tuff_graph_result(other), TUFF_OK);
+    tuff_graph_destroy(other);
+    x = layers_input(c, TUFF_SHAPE(2, 5, 12));
+    tuff_scaled_dot_product_attention(x, x, x, &(tuff_attention_desc){ .scale = NAN });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "scale nan");
     x = layers_input(c, TUFF_SHAPE(2, 5, 12));
     desc = (tuff_multihead_attention_desc){ .name = "padded", .heads = 3 };
     desc.key_padding_mask = layers_input(c, TUFF_SHAPE(2, 6));
