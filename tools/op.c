@@ -1,11 +1,12 @@
 /* tuff op: one operator on tensors from a file, and its gradients. */
 #include "command.h"
+#include "op_describe.h"
+#include "row_text.h"
 
 #include "runtime/graph/attributes.h"
 #include <tuff/io.h>
 #include <tuff/layers.h>
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,97 +36,18 @@ typedef struct job {
 static void usage(FILE *file) {
     fprintf(file,
             "usage: tuff op NAME [ATTRIBUTE=VALUE ...] --in CASE.safetensors --out RESULT.safetensors [--grad]\n"
+            "       tuff op NAME --help\n"
             "       tuff op --list\n\n"
             "Runs one operator on a device. Its inputs are read by their names (input, weight, bias, ...), which are\n"
             "PyTorch's, as are its attributes' (stride=2,1 keepdim=true reduction=sum). A single result is written\n"
-            "as \"output\", several under PyTorch's names, or as output.0, output.1 (split).\n\n"
+            "as \"output\", several under PyTorch's names (values, indices), or as output.0, output.1 (split).\n\n"
             "  --grad      also reads grad_output (grad_NAME for each of several results; one that is missing sends\n"
-            "              no gradient) and writes the gradient of each input that has one: grad_input, ...\n"
+            "              no gradient; a single number without one gets 1) and writes the gradient of each input\n"
+            "              that has one: grad_input, ...\n"
+            "  --help      after a NAME: that operator's formula, inputs, attributes and outputs\n"
             "  --list      every operator with its inputs, attributes, types and defaults, as JSON\n"
             "  --device D  index, part of the name, or UUID (tuff info lists them)\n"
             "  training=true  what a program that trains does, for operators that have two ways (batch_norm)\n");
-}
-
-/* ---- the list ----------------------------------------------------------------------------------- */
-
-static json_t *types_json(uint32_t types) {
-    json_t *list = json_array();
-    for (uint32_t type = 0; type < TUFF_TYPES; type++)
-        if ((types ? types : TYPE_F32) >> type & 1)
-            json_array_append_new(list, json_string(type_text((tuff_type)type)));
-    return list;
-}
-
-static json_t *inputs_json(const operator* op) {
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < operator_input_count(op); i++) {
-        size_t length = strcspn(op->inputs[i], "?*");
-        json_array_append_new(list, json_pack("{s:o, s:b, s:b, s:o}", "name", json_stringn(op->inputs[i], length),
-                                              "optional", op->inputs[i][length] == '?', "many",
-                                              op->inputs[i][length] == '*', "types", types_json(op->types[i])));
-    }
-    return list;
-}
-
-static json_t *choices_json(const char *choices) {
-    json_t *list = json_array();
-    for (const char *at = choices; at && *at; at += strcspn(at, "|"), at += *at == '|')
-        json_array_append_new(list, json_stringn(at, strcspn(at, "|")));
-    return list;
-}
-
-static json_t *default_json(const attribute *attribute) {
-    char text[ATTRIBUTE_TEXT];
-    if (attribute->required) return json_null();
-    if (attribute->like) return json_sprintf("%s", attribute->like);
-    attribute_value_text(attribute, &attribute->value, text);
-    return json_string(text);
-}
-
-static json_t *attributes_json(const operator* op) {
-    static const char *const types[] = {
-        [ATTRIBUTE_INT] = "int",       [ATTRIBUTE_FLOAT] = "float",   [ATTRIBUTE_BOOL] = "bool",
-        [ATTRIBUTE_INTS] = "ints",     [ATTRIBUTE_FLOATS] = "floats", [ATTRIBUTE_CHOICE] = "choice",
-        [ATTRIBUTE_STRING] = "string",
-    };
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < op->attribute_count; i++) {
-        const attribute *a = &op->attributes[i];
-        json_t *entry = json_pack("{s:s, s:s, s:b, s:o}", "name", a->name, "type", types[a->type], "required",
-                                  a->required, "default", default_json(a));
-        if (a->choices) json_object_set_new(entry, "choices", choices_json(a->choices));
-        if (a->type == ATTRIBUTE_INTS && a->length) json_object_set_new(entry, "length", json_integer(a->length));
-        json_array_append_new(list, entry);
-    }
-    return list;
-}
-
-static json_t *outputs_json(const operator* op) {
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < MAX_OUTPUTS && op->outputs[i]; i++)
-        json_array_append_new(list, json_string(op->outputs[i]));
-    if (!op->outputs[0]) json_array_append_new(list, json_string("output"));
-    return list;
-}
-
-static int print_list(void) {
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < count; i++) {
-        const operator* op = rows[i];
-        if (op->flags & OPERATOR_INTERNAL) continue;
-        json_array_append_new(list, json_pack("{s:s, s:s*, s:s*, s:o, s:o, s:o, s:b, s:b, s:s*}", "name", op->name,
-                                              "formula", op->formula, "pytorch", op->pytorch, "inputs", inputs_json(op),
-                                              "attributes", attributes_json(op), "outputs", outputs_json(op),
-                                              "gradient", !(op->flags & OPERATOR_DETACH), "training",
-                                              !!(op->flags & OPERATOR_TRAINING), "limits", op->limits));
-    }
-    json_t *document = json_pack("{s:o}", "operators", list);
-    int failed = !document || json_dumpf(document, stdout, JSON_INDENT(2)) != 0;
-    json_decref(document);
-    putchar('\n');
-    return failed;
 }
 
 /* ---- the graph ---------------------------------------------------------------------------------- */
@@ -146,12 +68,18 @@ static const operator* find_operator(const char *name) {
 
 /* One result is "output", several have PyTorch's names, or numbers where those of PyTorch have none (split). */
 static void output_name(const operator* op, uint32_t count, uint32_t i, char name[64]) {
-    if (op->outputs[0] && op->outputs[i])
+    if (count == 1)
+        snprintf(name, 64, "output"); /* also of a row that could have more: max without dim */
+    else if (op->outputs[i])
         snprintf(name, 64, "%s", op->outputs[i]);
-    else if (count > 1)
-        snprintf(name, 64, "output.%u", i);
     else
-        snprintf(name, 64, "output");
+        snprintf(name, 64, "output.%u", i);
+}
+
+/* A list of names, "input, other"; what does not fit is left out. */
+static void append_name(char list[1024], const char *name) {
+    size_t used = strlen(list);
+    snprintf(list + used, 1024 - used, "%s%s", used ? ", " : "", name);
 }
 
 static tuff_result add_input(job *j, const char *name, tuff_tensor **tensor) {
@@ -160,26 +88,52 @@ static tuff_result add_input(job *j, const char *name, tuff_tensor **tensor) {
     return tuff_graph_result(j->graph);
 }
 
-/* The names that the file may hold, and an error for any other. */
+static const char grad_prefix[] = "grad_";
+
+/* What the name that the file holds, and that is none of the inputs, ought to be. */
+static tuff_result fail_name(const job *j, const char *given) {
+    char possible[1024] = "", name[64], first_missing[64] = "";
+    const attribute_value *values = j->options->attributes.values;
+    uint32_t named = operator_input_count(j->op);
+    bool many = operator_takes_many(j->op);
+    for (uint32_t i = 0; i < (many ? MAX_INPUTS : named); i++) {
+        operator_input_name(j->op, i, values, name);
+        if (i < j->input_count || i < named) {
+            append_name(possible, name);
+            continue;
+        }
+        if (!*first_missing) snprintf(first_missing, sizeof first_missing, "%s", name);
+        if (strcmp(name, given) == 0)
+            return error_set(TUFF_ERROR_ARGUMENT, "%s: the file holds '%s', but no '%s' before it", j->op->name, given,
+                             first_missing);
+    }
+    return error_set(TUFF_ERROR_ARGUMENT, "%s has no input '%s' (the file holds one); it has %s%s", j->op->name, given,
+                     *possible ? possible : "none", many ? ", and so on" : "");
+}
+
+/* An error for a tensor in the file that is no input. Gradients of outputs are checked when those are known. */
 static tuff_result check_names(const job *j) {
-    char possible[1024] = "", name[64];
+    char name[64];
     for (uint32_t t = 0; t < tuff_safetensors_count(j->file); t++) {
         const char *given = tuff_safetensors_at(j->file, t)->name;
-        bool known = false;
-        size_t used = 0;
-        for (uint32_t i = 0; i < j->input_count || i < operator_input_count(j->op); i++) {
+        bool known = strncmp(given, grad_prefix, strlen(grad_prefix)) == 0;
+        for (uint32_t i = 0; !known && (i < j->input_count || i < operator_input_count(j->op)); i++) {
             operator_input_name(j->op, i, j->options->attributes.values, name);
-            known |= strcmp(given, name) == 0;
-            used += (size_t)snprintf(possible + used, used < sizeof possible ? sizeof possible - used : 0, "%s%s",
-                                     i ? ", " : "", name);
-            if (used > sizeof possible) used = sizeof possible;
+            known = strcmp(given, name) == 0;
         }
-        known |= strncmp(given, "grad_", 5) == 0; /* those of outputs: checked when they are known */
-        if (!known)
-            return error_set(TUFF_ERROR_ARGUMENT, "%s has no input '%s' (the file holds one); it has %s", j->op->name,
-                             given, *possible ? possible : "none");
+        if (!known) return fail_name(j, given);
     }
     return TUFF_OK;
+}
+
+/* Before the graph checks it, which knows only names that it was given: here both are the same. */
+static tuff_result check_type(const job *j, uint32_t i, const char *name) {
+    uint32_t types = row_types(j->op, i), wanted = TUFF_F32;
+    char possible[TYPES_TEXT];
+    if (!j->inputs[i] || types >> j->inputs[i]->type & 1) return TUFF_OK;
+    while (!(types >> wanted & 1)) wanted++;
+    return error_set(TUFF_ERROR_SHAPE, "%s: '%s' is %s, it must be %s; `tuff op to dtype=%s` converts it", j->op->name,
+                     name, type_text(j->inputs[i]->type), types_text(types, possible), type_text((tuff_type)wanted));
 }
 
 static tuff_result add_inputs(job *j) {
@@ -194,10 +148,33 @@ static tuff_result add_inputs(job *j) {
             break;
     }
     TRY(check_names(j));
-    for (uint32_t i = 0; i < named; i++) {
+    for (uint32_t i = 0; i < named || i < j->input_count; i++) {
         operator_input_name(j->op, i, j->options->attributes.values, name);
         if (!j->inputs[i] && !operator_input_optional(j->op, i))
             return error_set(TUFF_ERROR_ARGUMENT, "%s needs '%s', which the file does not hold", j->op->name, name);
+        TRY(check_type(j, i, name));
+    }
+    return TUFF_OK;
+}
+
+/* An error for a gradient in the file that no output takes: without one, a misspelt name would be a gradient of 1. */
+static tuff_result check_gradient_names(const job *j, const node *node) {
+    for (uint32_t t = 0; t < tuff_safetensors_count(j->file); t++) {
+        const char *given = tuff_safetensors_at(j->file, t)->name, *of = given + strlen(grad_prefix);
+        char possible[1024] = "", name[64];
+        const tuff_tensor *output = NULL;
+        if (strncmp(given, grad_prefix, strlen(grad_prefix)) != 0) continue;
+        for (uint32_t i = 0; i < node->output_count; i++) {
+            output_name(j->op, node->output_count, i, name);
+            append_name(possible, name);
+            if (strcmp(of, name) == 0) output = node->outputs[i];
+        }
+        if (!output)
+            return error_set(TUFF_ERROR_ARGUMENT, "%s has no output '%s' (the file holds '%s'); it has %s", j->op->name,
+                             of, given, possible);
+        if (j->options->grad && output->type != TUFF_F32)
+            return error_set(TUFF_ERROR_ARGUMENT, "%s: '%s' is %s and has no gradient (the file holds '%s')",
+                             j->op->name, of, type_text(output->type), given);
     }
     return TUFF_OK;
 }
@@ -212,13 +189,15 @@ static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
     char name[64], full[96];
     for (uint32_t i = 0; i < node->output_count; i++) {
         output_name(j->op, node->output_count, i, name);
-        snprintf(full, sizeof full, "grad_%s", name);
+        snprintf(full, sizeof full, "%s%s", grad_prefix, name);
         if (node->outputs[i]->type != TUFF_F32) continue;
         TRY(add_input(j, full, &j->grad_outputs[i]));
         tuff_tensor *arriving = j->grad_outputs[i];
         if (!arriving && node->output_count == 1 && tuff_shape_count(&node->outputs[i]->shape) > 1)
             return error_set(TUFF_ERROR_ARGUMENT, "--grad needs 'grad_output', which the file does not hold");
         if (!arriving && node->output_count > 1) continue;
+        if (arriving && arriving->type != TUFF_F32)
+            return error_set(TUFF_ERROR_SHAPE, "'%s' is %s, it must be float32", full, type_text(arriving->type));
         if (arriving && !shape_equal(&arriving->shape, &node->outputs[i]->shape)) {
             char first[SHAPE_TEXT], second[SHAPE_TEXT];
             return error_set(TUFF_ERROR_SHAPE, "'%s' has the shape %s, %s of %s has %s", full,
@@ -237,8 +216,6 @@ static tuff_result add_gradients(job *j, const node *node) {
     tuff_tensor *loss = NULL, *wanted[MAX_INPUTS], *gradients[MAX_INPUTS] = { NULL };
     uint32_t of[MAX_INPUTS], count = 0;
     char name[64];
-    if (j->op->flags & OPERATOR_DETACH)
-        return error_set(TUFF_ERROR_ARGUMENT, "%s has no gradient; leave --grad out", j->op->name);
     TRY(add_loss(j, node, &loss));
     for (uint32_t i = 0; i < j->input_count; i++) {
         if (!j->inputs[i] || j->inputs[i]->type != TUFF_F32 || j->op->shape_only >> i & 1) continue;
@@ -249,7 +226,7 @@ static tuff_result add_gradients(job *j, const node *node) {
     for (uint32_t i = 0; i < count; i++) {
         if (!gradients[i]) continue;
         operator_input_name(j->op, of[i], j->options->attributes.values, name);
-        add_result(j, gradients[i], "grad_", name);
+        add_result(j, gradients[i], grad_prefix, name);
     }
     return TUFF_OK;
 }
@@ -266,6 +243,9 @@ static tuff_result build(job *j) {
         output_name(j->op, node->output_count, i, name);
         add_result(j, node->outputs[i], "", name);
     }
+    if (j->options->grad && j->op->flags & OPERATOR_DETACH)
+        return error_set(TUFF_ERROR_ARGUMENT, "%s has no gradient; leave --grad out", j->op->name);
+    TRY(check_gradient_names(j, node));
     return j->options->grad ? add_gradients(j, node) : TUFF_OK;
 }
 
@@ -332,6 +312,16 @@ static void end_job(job *j) {
 
 /* ---- the command line --------------------------------------------------------------------------- */
 
+/* The thread's message, with the name of a function of C as a command has it. */
+static void print_failure(void) {
+    const char *message = tuff_last_message(), *function = strstr(message, "by tuff_to");
+    if (function)
+        fprintf(stderr, "tuff op: %.*sby `tuff op to`%s\n", (int)(function - message), message,
+                function + strlen("by tuff_to"));
+    else
+        fprintf(stderr, "tuff op: %s\n", message);
+}
+
 static int fail_usage(const char *message, const char *word) {
     fprintf(stderr, "tuff op: ");
     fprintf(stderr, message, word);
@@ -349,13 +339,14 @@ static int read_attribute(options *o, const operator* op, const char *text) {
         return 2;
     }
     if (attributes_set(&o->attributes, text) == TUFF_OK) return 0;
-    fprintf(stderr, "tuff op: %s\n", tuff_last_message());
+    print_failure();
     return 2;
 }
 
 int command_op(int argc, char **argv) {
     options o = { 0 };
     const operator* op = NULL;
+    bool help = false;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         const char **value = !strcmp(word, "--in")       ? &o.in
@@ -368,10 +359,9 @@ int command_op(int argc, char **argv) {
         } else if (!strcmp(word, "--grad")) {
             o.grad = true;
         } else if (!strcmp(word, "--list")) {
-            return print_list();
+            return op_print_list();
         } else if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-            usage(stdout);
-            return 0;
+            help = true; /* of the operator, which may stand behind it */
         } else if (word[0] == '-') {
             return fail_usage("\"%s\" is not an option", word);
         } else if (!op) {
@@ -382,9 +372,13 @@ int command_op(int argc, char **argv) {
             if (status) return status;
         }
     }
+    if (help) {
+        op ? op_print_help(op) : usage(stdout);
+        return 0;
+    }
     if (!op) return fail_usage("%s is missing", "the operator's name");
     if (attributes_end(&o.attributes) != TUFF_OK) {
-        fprintf(stderr, "tuff op: %s\n", tuff_last_message());
+        print_failure();
         return 2;
     }
     if (!o.in || !o.out) return fail_usage("%s FILE is missing", o.in ? "--out" : "--in");
@@ -393,7 +387,7 @@ int command_op(int argc, char **argv) {
     j->options = &o;
     j->op = op;
     tuff_result result = run_job(j);
-    if (result != TUFF_OK) fprintf(stderr, "tuff op: %s\n", tuff_last_message());
+    if (result != TUFF_OK) print_failure();
     end_job(j);
     free(j);
     return result != TUFF_OK;

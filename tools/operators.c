@@ -1,5 +1,6 @@
 /* tuff operators: the table of operators as Markdown. docs/operators.md is this output; a test compares them. */
 #include "command.h"
+#include "row_text.h"
 
 #include "runtime/graph/attributes.h"
 
@@ -32,25 +33,13 @@ static void print_cell(const char *text) {
     }
 }
 
-static void print_types(uint32_t types) {
-    const char *separator = " ";
-    if (!types || types == TYPE_F32) return; /* what is usual goes without saying */
-    if ((types & TYPE_ANY) == TYPE_ANY) {
-        printf(" any type");
-        return;
-    }
-    for (uint32_t type = 0; type < TUFF_TYPES; type++)
-        if (types >> type & 1) {
-            printf("%s%s", separator, type_text((tuff_type)type));
-            separator = " or ";
-        }
-}
-
 static void print_inputs(const operator* op) {
     for (uint32_t i = 0; i < operator_input_count(op); i++) {
         size_t length = strcspn(op->inputs[i], "?*");
+        uint32_t types = row_types(op, i);
+        char text[TYPES_TEXT];
         printf("%s`%.*s`", i ? ", " : "", (int)length, op->inputs[i]);
-        print_types(op->types[i]);
+        if (types != TYPE_F32) printf(" %s", types_text(types, text)); /* what is usual goes without saying */
         if (op->inputs[i][length] == '?') printf(" (optional)");
         if (op->inputs[i][length] == '*') printf(" (one or more)");
         if (op->shape_only >> i & 1) printf(" (shape alone)");
@@ -93,6 +82,12 @@ static const char introduction[] =
     "given. An operator without a gradient acts as a detach. **Size 0 is refused**, with an error that names the "
     "tensor:\n"
     "every size is at least 1, in inputs and in results.\n\n"
+    "What differs from PyTorch everywhere, and is not repeated in each row:\n\n"
+    "- A tensor of 0 axes takes no `dim`; PyTorch accepts 0 and -1 there.\n"
+    "- Where a function has no derivative, the gradient may differ from PyTorch's. At NaN `relu` and `relu6` give 0\n"
+    "  (PyTorch passes the gradient on); `amax` and `amin` of a row with a NaN give 0 (PyTorch NaN); `kl_div` gives\n"
+    "  0 for a target of 0 (PyTorch NaN).\n"
+    "- A file's BOOL tensors are uint8 in `tuff op` and keep their bytes: they are not made 0 or 1.\n\n"
     "Sorts: *pointwise*, a step of the one pointwise kernel's chain; *kernel*, asks for kernels of its own;\n"
     "*composite*, made of other operators, whose gradient is its parts' unless it has its own; *view*, looks at the "
     "same\n"

@@ -46,6 +46,12 @@ static bool parse_choice(const char *choices, const char *text, int64_t *value) 
     return false;
 }
 
+/* How many numbers a list may have: one for each axis where it is a shape. */
+static int most_numbers(const attribute *attribute) {
+    bool shape = strstr(attribute->name, "shape") || strcmp(attribute->name, "size") == 0;
+    return shape ? TUFF_MAX_RANK : MAX_LIST;
+}
+
 static bool parse_list(const attribute *attribute, const char *text, attribute_value *value) {
     bool none_allowed = attribute->length == 0 || attribute->like || (attribute->value.i == 0 && !attribute->required);
     if (attribute->choices && parse_choice(attribute->choices, text, &value->i)) {
@@ -55,7 +61,7 @@ static bool parse_list(const attribute *attribute, const char *text, attribute_v
     value->i = 0;
     if (is_none(text) || !*text) return none_allowed;
     for (;;) {
-        if (value->i == MAX_LIST) return false;
+        if (value->i == most_numbers(attribute)) return false;
         if (attribute->type == ATTRIBUTE_INTS && !parse_int(text, &text, &value->list[value->i])) return false;
         if (attribute->type == ATTRIBUTE_FLOATS && !parse_number(text, &text, &value->numbers[value->i])) return false;
         value->i++;
@@ -189,7 +195,8 @@ char *attribute_type_text(const attribute *attribute, char text[ATTRIBUTE_TEXT])
         else if (attribute->length)
             used = snprintf(text, ATTRIBUTE_TEXT, attribute->type == ATTRIBUTE_INTS ? "an integer" : "a number");
         else
-            used = snprintf(text, ATTRIBUTE_TEXT, "%s with commas between them", what);
+            used = snprintf(text, ATTRIBUTE_TEXT, "%s with commas between them, at most %d", what,
+                            most_numbers(attribute));
         if (attribute->choices) list_choices(attribute->choices, ", or one of ", text, used);
         break;
     }
