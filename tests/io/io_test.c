@@ -1,6 +1,8 @@
 /* Helpers of the tests of files, and their main. */
 #include "io_test.h"
 
+#include "support.h"
+
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +94,7 @@ void test_expect_failure(tuff_result result, tuff_result code, const char *const
 }
 
 uint64_t test_seed(void) {
-    const char *text = getenv("TUFF_TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 1;
+    uint64_t seed = test_number("TUFF_TEST_SEED", 1, UINT64_MAX);
     print_message("seed: TUFF_TEST_SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }

@@ -69,7 +69,9 @@ build_views build_views_asked(void) {
     const char *text = getenv("TUFF_TEST_VIEWS");
     for (int i = VIEWS_FIRST; text && i <= VIEWS_EXCHANGED; i++)
         if (!strcmp(text, names[i])) return (build_views)i;
-    return VIEWS_NONE;
+    if (!text || !*text) return VIEWS_NONE;
+    fprintf(stderr, "TUFF_TEST_VIEWS=%s: it must be first, last or exchanged\n", text);
+    exit(2);
 }
 
 enum { SKIPPED_BEFORE = 1, SKIPPED = 3 };

@@ -41,7 +41,7 @@ static int close_device(void **state) {
 
 /* TUFF_TEST_FILTER=conv2d runs the cases of one operator. */
 int main(void) {
-    const char *filter = getenv("TUFF_TEST_FILTER");
+    const char *filter = test_filter(operator_has_cases);
     struct CMUnitTest *tests = calloc((size_t)OPERATOR_CASE_COUNT, sizeof *tests);
     char(*names)[160] = calloc((size_t)OPERATOR_CASE_COUNT, sizeof *names);
     size_t count = 0;

@@ -54,7 +54,7 @@ def operators():
     for family, cases in read_cases().items():
         fixtures = Fixtures()
         for case in cases:
-            exact, single = run_case(case, torch.float64), run_case(case, torch.float32)
+            (exact, _), (single, _) = run_case(case, torch.float64), run_case(case, torch.float32)
             for name in exact:
                 fixtures.add("|".join(case) + "#" + name, exact[name], single[name])
         fixtures.write(f"operators-{family}.bin")

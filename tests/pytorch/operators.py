@@ -139,7 +139,7 @@ def input_names_of(case):
 
 
 def run_case(case, dtype):
-    """{"output": tensor, "grad x0": ...}: the result, and the gradients of the weighted sum of it."""
+    """{"output": tensor, "grad x0": ...}, the result and the gradients of its weighted sum; whether there are several."""
     tensors = []
     for operand in operands(case):
         if operand is None:
@@ -152,6 +152,7 @@ def run_case(case, dtype):
     arguments = attributes(case[2])
     take = arguments.pop("take", 0)
     y = function(case[0])(tensors, arguments)
+    several = isinstance(y, (tuple, list)) and len(y) > 1
     if isinstance(y, (tuple, list)):
         y = y[take]
     results = {"output": y}
@@ -160,4 +161,4 @@ def run_case(case, dtype):
         for i, tensor in enumerate(tensors):
             if tensor is not None and tensor.requires_grad:
                 results[f"grad x{i}"] = tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
-    return {name: tensor.detach() for name, tensor in results.items()}
+    return {name: tensor.detach() for name, tensor in results.items()}, several

@@ -157,13 +157,9 @@ static int close_device(void **state) {
     return 0;
 }
 
-static uint32_t environment_number(const char *name, uint32_t otherwise) {
-    const char *text = getenv(name);
-    return text && *text ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
-}
-
 int main(void) {
-    uint32_t first = environment_number("TUFF_TEST_SEED", 1), count = environment_number("TUFF_TEST_GRAPHS", 8);
+    uint32_t first = (uint32_t)test_number("TUFF_TEST_SEED", 1, UINT32_MAX);
+    uint32_t count = (uint32_t)test_number("TUFF_TEST_GRAPHS", 8, 1000000);
     if (!first) first = 1; /* a cmocka case cannot start from NULL */
     struct CMUnitTest *tests = calloc(count, sizeof *tests);
     char(*names)[32] = calloc(count, sizeof *names);

@@ -1,7 +1,7 @@
 /* Operators, attributes and shapes drawn from the table, forward and backward, against the reference.
  *
  * TUFF_TEST_SEED: the first seed (default: another each day; it is printed). TUFF_TEST_COUNT: how many are drawn.
- * TUFF_TEST_FILTER: of one operator. A failure prints its line as tests/operators/cases has it. */
+ * TUFF_TEST_FILTER: all of one operator. A failure prints its line as tests/operators/cases has it. */
 #include "random_case.h"
 #include "runtime/graph/operator.h"
 #include "support.h"
@@ -21,11 +21,6 @@
 static tuff_device *device;
 static recipe the_recipe;
 
-static uint32_t number(const char *variable, uint32_t standard) {
-    const char *text = getenv(variable);
-    return text ? (uint32_t)strtoul(text, NULL, 10) : standard;
-}
-
 /* Whether the exact result cannot be told: no number, too large for float32, or a kink within the step of the
  * reference's differences (1e-5 of a value). */
 static bool is_delicate(const recipe *r) {
@@ -40,17 +35,18 @@ static bool is_delicate(const recipe *r) {
 
 static void test_draws(void **state) {
     (void)state;
-    uint32_t seed = number("TUFF_TEST_SEED", (uint32_t)(time(NULL) / 86400)), count = number("TUFF_TEST_COUNT", 64);
-    const char *filter = getenv("TUFF_TEST_FILTER");
+    uint32_t seed = (uint32_t)test_number("TUFF_TEST_SEED", (uint64_t)(time(NULL) / 86400), UINT32_MAX);
+    uint32_t count = (uint32_t)test_number("TUFF_TEST_COUNT", 64, 1000000);
+    const char *filter = test_filter(operator_has_cases);
     uint32_t rows, ran = 0;
     const operator* const * table = operator_table(&rows);
     tuff_model *model = tuff_model_create(device, NULL);
     print_message("seed %u, %u draws\n", seed, count);
     for (uint32_t i = 0; ran < count && i < 20 * count; i++) {
-        const operator* row = table[recipe_hash(seed, i) % rows];
+        const operator* row = filter ? operator_find(filter) : table[recipe_hash(seed, i) % rows];
         random_case c;
         const char *message;
-        if (row->flags & OPERATOR_INTERNAL || (filter && strcmp(filter, row->name))) continue;
+        if (!row || row->flags & OPERATOR_INTERNAL) continue;
         if (!random_case_draw(&c, model, row->name, recipe_hash(seed, 1000000 + i))) continue;
         if (getenv("TUFF_TEST_VERBOSE")) print_message("CASE(%s, \"%s\", \"%s\")\n", c.op, c.operands, c.attributes);
         if (!recipe_case(&the_recipe, c.op, c.operands, c.attributes, &message))

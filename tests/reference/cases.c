@@ -1,5 +1,7 @@
 #include "cases.h"
 
+#include <string.h>
+
 #define CASE(op, operands, attributes) { FAMILY, #op, operands, attributes },
 const operator_case OPERATOR_CASES[] = {
 #define FAMILY "pointwise"
@@ -40,3 +42,9 @@ const operator_case OPERATOR_CASES[] = {
 #undef FAMILY
 };
 const int OPERATOR_CASE_COUNT = sizeof OPERATOR_CASES / sizeof *OPERATOR_CASES;
+
+bool operator_has_cases(const char *op) {
+    for (int i = 0; i < OPERATOR_CASE_COUNT; i++)
+        if (strcmp(OPERATOR_CASES[i].op, op) == 0) return true;
+    return false;
+}

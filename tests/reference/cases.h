@@ -13,6 +13,8 @@
 #ifndef TUFF_TESTS_CASES_H
 #define TUFF_TESTS_CASES_H
 
+#include <stdbool.h>
+
 typedef struct operator_case {
     const char *family; /* the file of cases */
     const char *op, *shapes, *attributes;
@@ -20,5 +22,8 @@ typedef struct operator_case {
 
 extern const operator_case OPERATOR_CASES[];
 extern const int OPERATOR_CASE_COUNT;
+
+/* Whether any family has a case of this operator. */
+bool operator_has_cases(const char *op);
 
 #endif

@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,25 @@ uint32_t test_messages_seen(const char **first) {
     if (first) *first = count ? first_seen : "";
     seen = 0;
     return count;
+}
+
+uint64_t test_number(const char *variable, uint64_t standard, uint64_t most) {
+    const char *text = getenv(variable);
+    if (!text || !*text) return standard;
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && !*end && !errno && number <= most) return number;
+    fprintf(stderr, "%s=%s: it must be a number from 0 to %llu\n", variable, text, (unsigned long long)most);
+    exit(2);
+}
+
+const char *test_filter(bool (*is_known)(const char *op)) {
+    const char *filter = getenv("TUFF_TEST_FILTER");
+    if (!filter || !*filter) return NULL;
+    if (is_known(filter)) return filter;
+    fprintf(stderr, "TUFF_TEST_FILTER=%s: no case in tests/operators/cases is of an operator of that name\n", filter);
+    exit(2);
 }
 
 bool test_validating(bool gpu) {

@@ -17,6 +17,13 @@ void test_expect_messages(bool expected);
 /* Messages counted while expected, since the last call; the first one's text. */
 uint32_t test_messages_seen(const char **first);
 
+/* The number that a variable of the environment holds, `standard` where it is not set. Exits the program with a message
+ * if it holds something else or more than `most`: a seed taken for another would repeat nothing. */
+uint64_t test_number(const char *variable, uint64_t standard, uint64_t most);
+/* The operator that TUFF_TEST_FILTER names, NULL where it is not set. Exits the program with a message if it is none
+ * that the cases know; one of another family is right, since the variable goes to the programs of all families. */
+const char *test_filter(bool (*is_known)(const char *op));
+
 /* True if TUFF_VALIDATION turns validation on; if gpu is true, GPU-assisted validation. */
 bool test_validating(bool gpu);
 /* True if the Khronos layer is installed. */
