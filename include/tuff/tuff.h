@@ -352,7 +352,8 @@ TUFF_API tuff_tensor *tuff_set_name(tuff_tensor *tensor, const char *name);
 /* The gradients of a scalar with respect to tensors (inputs, parameters or intermediate ones), as
  * tensors of the same graph, of the same shapes, in gradients[0 .. count). torch.autograd.grad.
  * Errors: SHAPE (of is not a float scalar), ARGUMENT (no path leads from of to a tensor: names the
- * operators that cut it). */
+ * operators that cut it), UNSUPPORTED (an operator on a path has no derivative: of most kernels for the
+ * way back there is no second one). */
 TUFF_API tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                                     tuff_tensor **gradients);
 
