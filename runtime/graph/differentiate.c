@@ -19,6 +19,8 @@ typedef struct differentiation {
     bool *marks;           /* a wanted tensor can be reached by going on to its producer */
     tuff_tensor **arrived; /* its gradient so far */
     uint32_t capacity;
+    uint32_t *left; /* of the nodes that were there before: inputs left without a gradient, a bit each; may be NULL */
+    uint32_t left_count;
 } differentiation;
 
 static tuff_result reserve(differentiation *d, uint32_t count) {
@@ -93,14 +95,17 @@ static tuff_result visit_gradient(differentiation *d, const node *node, tuff_ten
     tuff_result result = node->op->gradient(node, arriving, needs, built);
     if (result == TUFF_OK) result = graph->result;
     for (uint32_t i = 0; result == TUFF_OK && i < node->input_count; i++) {
-        if (!built[i] || !(needs >> i & 1)) continue;
+        if (!(needs >> i & 1)) continue;
+        if (!built[i] && d->left && node->id < d->left_count) d->left[node->id] |= 1u << i;
+        if (!built[i]) continue;
         const tuff_tensor *input = node->inputs[i];
         char given[SHAPE_TEXT], expected[SHAPE_TEXT];
         if (shape_equal(&built[i]->shape, &input->shape))
             result = arrive(d, input, built[i]);
         else
             result = graph_fail(graph, TUFF_ERROR_SHAPE,
-                                "%s: its row built a gradient of shape %s for '%s' of shape %s: a bug in the row",
+                                "%s: its gradient function built one of shape %s for the input '%s' of shape %s; a "
+                                "gradient has its input's shape",
                                 node_text(node, text), shape_text(&built[i]->shape, given), input->name,
                                 shape_text(&input->shape, expected));
     }
@@ -127,10 +132,10 @@ static tuff_result visit(differentiation *d, const node *node) {
                       node_text(node, text));
 }
 
-tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
-                                tuff_tensor **gradients) {
+static tuff_result differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to,
+                                 uint32_t count, tuff_tensor **gradients, uint32_t *left) {
     TRY(graph->result);
-    differentiation d = { .graph = graph };
+    differentiation d = { .graph = graph, .left = left, .left_count = graph->node_count };
     tuff_result result = reserve(&d, graph->tensor_count);
     if (result == TUFF_OK) {
         for (uint32_t i = 0; i < count; i++) d.marks[with_respect_to[i]->id] = true;
@@ -152,26 +157,64 @@ tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor 
     return result;
 }
 
-/* Names the operators at which every path from `of` towards `wanted` ends. */
-static void list_cuts(const tuff_graph *graph, const tuff_tensor *of, char *text, size_t size) {
-    bool *seen = calloc(graph->node_count + 1, sizeof *seen);
+tuff_result graph_differentiate(tuff_graph *graph, tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
+                                tuff_tensor **gradients) {
+    return differentiate(graph, of, with_respect_to, count, gradients, NULL);
+}
+
+/* ---- for the user ------------------------------------------------------------------------------- */
+
+enum { REACHES = 1, SEEN = 2 }; /* of nodes: `wanted` lies before it, a gradient gets from `of` to it */
+
+static bool leads_to(const tuff_tensor *tensor, const tuff_tensor *wanted, const uint8_t *marks) {
+    return tensor && (tensor == wanted || (tensor->producer && (marks[tensor->producer->id] & REACHES)));
+}
+
+/* Names the operators at which every path from `of` towards `wanted` ends: those without a gradient, and those whose
+ * gradient left the inputs out that lead there. */
+static void list_cuts(const tuff_graph *graph, const tuff_tensor *of, const tuff_tensor *wanted, const uint32_t *left,
+                      uint32_t left_count, char *text, size_t size) {
+    uint8_t *marks = calloc(graph->node_count + 1, sizeof *marks);
     size_t used = 0;
     text[0] = 0;
-    if (!seen) return;
-    if (of->producer) seen[of->producer->id] = true;
+    if (!marks) return;
+    for (uint32_t n = 0; n < graph->node_count; n++)
+        for (uint32_t i = 0; i < graph->nodes[n]->input_count; i++)
+            if (leads_to(graph->nodes[n]->inputs[i], wanted, marks)) marks[n] |= REACHES;
+    if (of->producer) marks[of->producer->id] |= SEEN;
     for (uint32_t n = graph->node_count; n-- > 0;) {
         const node *node = graph->nodes[n];
-        if (!seen[n]) continue;
-        char name[160];
-        if (node->op->flags & OPERATOR_DETACH) {
-            if (used < size)
-                used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", node_text(node, name));
-            continue;
+        if (marks[n] != (REACHES | SEEN)) continue;
+        bool ends = false;
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            const tuff_tensor *input = node->inputs[i];
+            if (!leads_to(input, wanted, marks)) continue;
+            if ((node->op->flags & OPERATOR_DETACH) || (node->op->shape_only >> i & 1)
+                || (n < left_count && left[n] >> i & 1))
+                ends = true;
+            else if (input->producer)
+                marks[input->producer->id] |= SEEN;
         }
-        for (uint32_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] && node->inputs[i]->producer) seen[node->inputs[i]->producer->id] = true;
+        char name[160];
+        if (ends && used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", node_text(node, name));
     }
-    free(seen);
+    free(marks);
+}
+
+static tuff_result gradients_of(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
+                                tuff_tensor **gradients, uint32_t *left, uint32_t left_count) {
+    tuff_graph *graph = of->graph;
+    TRY(differentiate(graph, of, with_respect_to, count, gradients, left));
+    for (uint32_t i = 0; i < count; i++) {
+        if (gradients[i]) continue;
+        char cuts[512];
+        list_cuts(graph, of, with_respect_to[i], left, left_count, cuts, sizeof cuts);
+        return graph_fail(graph, TUFF_ERROR_ARGUMENT,
+                          "tuff_gradients: no path with a gradient leads from '%s' to '%s'%s%s", of->name,
+                          with_respect_to[i]->name, cuts[0] ? "; paths end at " : "", cuts);
+    }
+    return TUFF_OK;
 }
 
 tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
@@ -196,14 +239,10 @@ tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to,
             return graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_gradients: '%s' holds integers, which have no gradient",
                               with_respect_to[i]->name);
     }
-    TRY(graph_differentiate(graph, of, with_respect_to, count, gradients));
-    for (uint32_t i = 0; i < count; i++)
-        if (!gradients[i]) {
-            char cuts[512];
-            list_cuts(graph, of, cuts, sizeof cuts);
-            return graph_fail(graph, TUFF_ERROR_ARGUMENT,
-                              "tuff_gradients: no path with a gradient leads from '%s' to '%s'%s%s", of->name,
-                              with_respect_to[i]->name, cuts[0] ? "; paths end at " : "", cuts);
-        }
-    return TUFF_OK;
+    uint32_t left_count = graph->node_count;
+    uint32_t *left = calloc(left_count + 1, sizeof *left);
+    if (!left) return error_out_of_host_memory((left_count + 1) * sizeof *left);
+    tuff_result result = gradients_of(of, with_respect_to, count, gradients, left, left_count);
+    free(left);
+    return result;
 }
