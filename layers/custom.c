@@ -31,6 +31,14 @@ static void read_attributes(const node *node, float numbers[TUFF_OPERATOR_ATTRIB
     for (uint32_t i = 0; i < TUFF_OPERATOR_ATTRIBUTES; i++) numbers[i] = (float)node->attributes[i].f;
 }
 
+/* What a function of the user's returned. One that failed without a word would leave the message of some earlier
+ * failure, or none; `failures` are those before the call. */
+static tuff_result returned(const node *node, const char *function, tuff_result result, uint64_t failures) {
+    if (result == TUFF_OK || (error_count() != failures && *tuff_last_message())) return result;
+    return error_set(result, "operator '%s' (%s): its %s returned %s and said nothing (tuff_fail says why)",
+                     node->op->name, node->label, function, tuff_result_name(result));
+}
+
 static tuff_result infer(inference *inference) {
     const node *node = inference->node;
     const tuff_operator *op = operator_of(node);
@@ -43,7 +51,8 @@ static tuff_result infer(inference *inference) {
     for (uint32_t i = 0; i < desc->output_count && !desc->infer; i++) outputs[i] = inputs[0];
     const tuff_operator_call call = { node->label,        inputs,  outputs,   desc->input_count,
                                       desc->output_count, numbers, desc->user };
-    if (desc->infer) TRY(desc->infer(&call));
+    uint64_t failures = error_count();
+    if (desc->infer) TRY(returned(node, "infer", desc->infer(&call), failures));
     inference->output_count = desc->output_count;
     for (uint32_t i = 0; i < desc->output_count; i++) {
         if ((uint32_t)outputs[i].type >= TUFF_TYPES || tuff_type_size(outputs[i].type) != sizeof(uint32_t))
@@ -62,7 +71,10 @@ static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, 
     read_attributes(node, numbers);
     const tuff_gradient_call call = { node->inputs,       node->outputs, grad_outputs, node->input_count,
                                       node->output_count, numbers,       needs,        desc->user };
-    return desc->gradient(&call, grad_inputs);
+    uint64_t failures = error_count();
+    tuff_result result = returned(node, "gradient", desc->gradient(&call, grad_inputs), failures);
+    /* the graph is half differentiated: it must not be compiled as if nothing had happened */
+    return result == TUFF_OK ? TUFF_OK : graph_fail(node->outputs[0]->graph, result, "%s", tuff_last_message());
 }
 
 static tuff_result lower(lowering *lowering, const node *node) {
@@ -83,13 +95,16 @@ static tuff_result lower(lowering *lowering, const node *node) {
                                        desc->input_count, desc->output_count, numbers,
                                        desc->user };
     tuff_dispatch dispatch = { .groups = { 1, 1, 1 } };
-    TRY(desc->dispatch(&asked, &dispatch));
+    uint64_t failures = error_count();
+    TRY(returned(node, "dispatch", desc->dispatch(&asked, &dispatch), failures));
     if (dispatch.param_count > TUFF_DISPATCH_PARAMS || dispatch.constant_count > TUFF_DISPATCH_CONSTANTS)
         return error_set(TUFF_ERROR_ARGUMENT,
                          "%s: %u push constants and %u specialization constants; at most %d and %d "
                          "are possible",
                          node->label, dispatch.param_count, dispatch.constant_count, TUFF_DISPATCH_PARAMS,
                          TUFF_DISPATCH_CONSTANTS);
+    TRY(device_check_call(op->device, node->label, op->kernel, dispatch.constants, dispatch.constant_count,
+                          dispatch.param_count));
     for (uint32_t i = 0; i < 3; i++) call.groups[i] = dispatch.groups[i] ? dispatch.groups[i] : 1;
     call.param_count = dispatch.param_count;
     call.constant_count = dispatch.constant_count;
@@ -145,8 +160,8 @@ tuff_result tuff_operator_create(tuff_device *device, const tuff_operator_desc *
         op->row.types[i] = desc->input_types ? 1u << desc->input_types[i] : TYPE_F32;
         op->row.input_layouts[i] = LAYOUT_ROW_MAJOR;
     }
-    tuff_result result = device_add_kernel(device, op->name, desc->spirv, desc->spirv_size,
-                                           op->desc.input_count + op->desc.output_count, &op->kernel);
+    tuff_result result = device_add_kernel(device, op->name, desc->spirv, desc->spirv_size, op->desc.input_count,
+                                           op->desc.output_count, &op->kernel);
     op->desc.spirv = NULL; /* the device has its own */
     op->desc.input_types = NULL;
     if (result != TUFF_OK) {

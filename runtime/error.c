@@ -6,6 +6,7 @@
 
 static _Thread_local char message[2048];
 static _Thread_local tuff_result latest = TUFF_OK;
+static _Thread_local uint64_t count;
 
 tuff_result error_set(tuff_result result, const char *format, ...) {
     /* the arguments may point into the message itself: an outer sentence around an inner one */
@@ -20,11 +21,16 @@ tuff_result error_set(tuff_result result, const char *format, ...) {
 tuff_result tuff_fail(tuff_result result, const char *text) {
     snprintf(message, sizeof message, "%s", text);
     latest = result;
+    count++;
     return result;
 }
 
 tuff_result error_last(void) {
     return latest;
+}
+
+uint64_t error_count(void) {
+    return count;
 }
 
 tuff_result error_out_of_host_memory(size_t bytes) {

@@ -15,6 +15,9 @@ error_set(tuff_result result, const char *format, ...);
 /* The result of the thread's latest failure (for functions that return NULL). */
 tuff_result error_last(void);
 
+/* How many failures this thread has had: whether a function of the user's set a message of its own. */
+uint64_t error_count(void);
+
 /* Returns TUFF_ERROR_MEMORY with a message for a failed malloc of `bytes`. */
 tuff_result error_out_of_host_memory(size_t bytes);
 

@@ -88,9 +88,15 @@ tuff_result device_fill(tuff_device *device, buffer_range range, uint32_t word);
 /* The code of a kernel; NULL: there is none of this number. */
 const struct kernel_code *device_kernel(const tuff_device *device, uint32_t kernel);
 /* Adds a user's kernel to a device, for as long as that lives; the same code again is the same kernel. The words are
- * copied. ARGUMENT: it is no SPIR-V, has no compute entry point "main", or uses a binding from `bindings` on. */
+ * copied. ARGUMENT: it is no SPIR-V, has no compute entry point "main", its resources are not `inputs` and then
+ * `outputs` storage buffers, or it has too many push constants. UNSUPPORTED: it asks for more than the device was
+ * opened with. */
 tuff_result device_add_kernel(tuff_device *device, const char *name, const uint32_t *words, size_t size,
-                              uint32_t bindings, uint32_t *kernel);
+                              uint32_t inputs, uint32_t outputs, uint32_t *kernel);
+/* Whether a dispatch gives a user's kernel its push constants, and specialization constants with which the device can
+ * run it. ARGUMENT, UNSUPPORTED, MEMORY. */
+tuff_result device_check_call(const tuff_device *device, const char *name, uint32_t kernel, const uint32_t *constants,
+                              uint32_t constant_count, uint32_t param_count);
 
 typedef struct dispatch {
     uint32_t kernel;                   /* enum kernel_id, or what device_add_kernel gave */

@@ -3,6 +3,7 @@
 #define TUFF_RUNTIME_DEVICE_VULKAN_INTERNAL_H
 
 #include "runtime/device/device.h"
+#include "runtime/device/module.h"
 
 #include <stdatomic.h>
 #include <volk.h> /* types and struct VolkDeviceTable; none of its globals is used */
@@ -124,6 +125,12 @@ typedef struct device_queue {
 struct memory_block;
 struct pipeline;
 
+struct user_kernel {
+    struct kernel_code code;
+    module_facts facts;
+    uint32_t bindings;
+};
+
 struct tuff_device {
     vulkan_instance instance;
     VkPhysicalDevice physical;
@@ -158,7 +165,7 @@ struct tuff_device {
     struct pipeline **pipelines; /* hash map, open addressing */
     uint32_t pipeline_count, pipeline_capacity;
 
-    struct kernel_code *kernels; /* the users' */
+    struct user_kernel *kernels;
     uint32_t kernel_count;
 
     commands *host_barrier; /* transfer.c: makes the device's writes visible to the host */
