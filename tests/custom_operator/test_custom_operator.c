@@ -31,13 +31,15 @@ static void expect(tuff_result result, tuff_result expected, const char *words) 
 typedef struct variation {
     uint32_t groups_x, param_count;
     tuff_result refuse;
-    bool wrong_gradient, no_shapes;
+    tuff_result silent[3]; /* what infer, dispatch and gradient return, without a word */
+    bool wrong_gradient, wrong_shape, no_gradient, no_shapes;
     tuff_operator *op;
 } variation;
 
 static tuff_result infer_scale(const tuff_operator_call *call) {
     const variation *v = call->user;
     if (v->refuse != TUFF_OK) return tuff_fail(v->refuse, "scale refuses because it was told to");
+    if (v->silent[0] != TUFF_OK) return v->silent[0];
     if (v->no_shapes) return TUFF_OK;
     call->outputs[0] = call->outputs[1] = call->inputs[0];
     call->outputs[1].type = TUFF_I32;
@@ -57,16 +59,18 @@ static tuff_result dispatch_scale(const tuff_operator_call *call, tuff_dispatch 
     dispatch->param_count = v->param_count ? v->param_count : 6;
     dispatch->constants[0] = 3;
     dispatch->constant_count = 1;
-    return TUFF_OK;
+    return v->silent[1];
 }
 
 static tuff_result gradient_scale(const tuff_gradient_call *call, tuff_tensor **grad_inputs) {
     const variation *v = call->user;
     assert_int_equal(call->input_count, 2);
     assert_int_equal(call->needs, 1);
+    if (v->no_gradient) return TUFF_OK;
     grad_inputs[0] =
         tuff_scale(call->grad_outputs[0], v->wrong_gradient ? call->attributes[0] + 1 : call->attributes[0], 0);
-    return TUFF_OK;
+    if (v->wrong_shape) grad_inputs[0] = tuff_sum(grad_inputs[0], NULL);
+    return v->silent[2];
 }
 
 static const tuff_type TYPES[] = { TUFF_F32, TUFF_I32 };
@@ -244,6 +248,62 @@ static void test_refused_applications(void **state) {
     tuff_operator_destroy(NULL);
 }
 
+/* Of a function that returns an error and says nothing, and of gradients that do not arrive. The message before it is
+ * another one's. */
+static void test_messages(void **state) {
+    (void)state;
+    static const char *const functions[] = { "infer", "dispatch", "gradient" };
+    for (int i = 0; i < 5; i++) {
+        variation v = { .wrong_shape = i == 3, .no_gradient = i == 4 };
+        char words[128];
+        tuff_operator *op = make(&v);
+        refused_graph g = begin();
+        tuff_fail(TUFF_ERROR_FILE, i % 2 ? "what was wrong before" : "");
+        if (i < 3) {
+            v.silent[i] = i == 0 ? TUFF_ERROR_SHAPE : i == 1 ? TUFF_ERROR_UNSUPPORTED : TUFF_ERROR_STATE;
+            snprintf(words, sizeof words, "scale_and_mark %s %s tuff_fail", functions[i],
+                     tuff_result_name(v.silent[i]));
+        }
+        tuff_tensor *y = tuff_operator_apply(op, g.inputs, NULL), *gradient = NULL;
+        tuff_result result = tuff_graph_result(g.graph);
+        if (i == 1) {
+            tuff_program *program = NULL;
+            result = tuff_compile(g.graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true },
+                                  &program);
+            assert_null(program);
+        } else if (i > 1) {
+            result = tuff_gradients(tuff_sum(y, NULL), g.inputs, 1, &gradient);
+            assert_null(gradient);
+            assert_int_equal(tuff_graph_result(g.graph), result);
+        }
+        if (i < 3)
+            expect(result, v.silent[i], words);
+        else
+            expect(result, i == 3 ? TUFF_ERROR_SHAPE : TUFF_ERROR_ARGUMENT,
+                   i == 3 ? "scale_and_mark shape [] [8] 'x'" : "'x' paths end at scale_and_mark");
+        if (strstr(tuff_last_message(), "before") || strstr(tuff_last_message(), "row"))
+            fail_msg("\"%s\"", tuff_last_message());
+        end(&g);
+        tuff_operator_destroy(op);
+    }
+}
+
+/* Only what lies between the two tensors is named. */
+static void test_ends_of_paths(void **state) {
+    (void)state;
+    variation v = { .no_gradient = true };
+    tuff_operator *op = make(&v);
+    refused_graph g = begin();
+    tuff_tensor *z = tuff_input(g.graph, "z", TUFF_F32, TUFF_SHAPE(8)), *gradients[2] = { NULL };
+    tuff_tensor *y = tuff_operator_apply(op, g.inputs, NULL);
+    tuff_tensor *loss = tuff_sum(tuff_mul(tuff_mul(y, z), tuff_sign(z)), NULL);
+    expect(tuff_gradients(loss, (tuff_tensor *[]){ z, g.inputs[0] }, 2, gradients), TUFF_ERROR_ARGUMENT,
+           "'x' paths end at scale_and_mark");
+    assert_null(strstr(tuff_last_message(), "sign"));
+    end(&g);
+    tuff_operator_destroy(op);
+}
+
 /* ---- the gradient check -------------------------------------------------------------------------- */
 
 static tuff_tensor *build_scale(tuff_graph *graph, tuff_tensor *const *inputs, void *user) {
@@ -328,10 +388,9 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_a_graph),
-        cmocka_unit_test(test_refused_descriptors),
-        cmocka_unit_test(test_refused_applications),
-        cmocka_unit_test(test_check_gradient),
+        cmocka_unit_test(test_in_a_graph),           cmocka_unit_test(test_refused_descriptors),
+        cmocka_unit_test(test_refused_applications), cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_ends_of_paths),        cmocka_unit_test(test_check_gradient),
     };
     return cmocka_run_group_tests_name("custom operator", tests, open_device, close_device);
 }
