@@ -7,7 +7,8 @@
  * lies row-major, contiguous, from element `first` of its binding on. float32 and int32 are 4 bytes an element. What
  * the shader reads and writes must stay inside of its tensors, each element of each output must be written, inputs must
  * not be, and the same values should give the same bits each time. A workgroup may count 256 invocations, may share 16
- * KiB, and push constants are at most 32 words, wherever Tuff runs.
+ * KiB, and push constants are at most 32 words, wherever Tuff runs. A device may allow larger workgroups and more
+ * shared memory; capabilities beyond Vulkan 1.2's own (Float64, Int64, Float16, ...) it is not opened with.
  */
 #ifndef TUFF_OPERATOR_H
 #define TUFF_OPERATOR_H
@@ -36,7 +37,7 @@ typedef struct tuff_argument {
 typedef struct tuff_operator_call {
     const char *label; /* for messages: the operator's name and a number */
     const tuff_argument *inputs;
-    tuff_argument *outputs; /* infer fills in their types and shapes (preset: float32 scalars) */
+    tuff_argument *outputs; /* infer fills in their types (TUFF_F32, TUFF_I32) and shapes; preset: float32 scalars */
     uint32_t input_count, output_count;
     const float *attributes;
     void *user;
@@ -67,7 +68,7 @@ typedef struct tuff_operator_desc {
     uint32_t input_count;         /* required; with the outputs at most TUFF_OPERATOR_BUFFERS */
     uint32_t output_count;        /* 0: 1 */
     uint32_t attribute_count;     /* numbers given at each application, at most TUFF_OPERATOR_ATTRIBUTES */
-    const tuff_type *input_types; /* NULL: float32 for all */
+    const tuff_type *input_types; /* TUFF_F32 or TUFF_I32 each; NULL: float32 for all */
     const uint32_t *spirv;        /* required; copied */
     size_t spirv_size;            /* bytes */
     void *user;                   /* passed to the functions below */
@@ -76,7 +77,7 @@ typedef struct tuff_operator_desc {
      * again when a graph is compiled with other sizes. NULL: every output is like input 0. */
     tuff_result (*infer)(const tuff_operator_call *call);
 
-    /* Required: workgroups and push constants. It runs when a graph is compiled. */
+    /* Required: workgroups and push constants, all that the shader's block has. It runs when a graph is compiled. */
     tuff_result (*dispatch)(const tuff_operator_call *call, tuff_dispatch *dispatch);
 
     /* Builds grad_inputs[i], of input i's shape, from other operators, your own among them; one that is left NULL gets
@@ -85,7 +86,9 @@ typedef struct tuff_operator_desc {
 } tuff_operator_desc;
 
 /* Makes an operator for a device. It must live until the graphs that use it are destroyed; programs do not need it.
- * Errors: ARGUMENT (a count out of range, no SPIR-V, an entry point or a binding that does not fit), MEMORY. */
+ * Errors: ARGUMENT (a count out of range, no SPIR-V, an entry point that is missing, a binding that is no storage
+ * buffer or no tensor's, an output without one, too many push constants), UNSUPPORTED (a capability that the device was
+ * not opened with, a workgroup or shared memory beyond its limits), MEMORY. */
 TUFF_API tuff_result tuff_operator_create(tuff_device *device, const tuff_operator_desc *desc, tuff_operator **op);
 /* NULL is allowed. */
 TUFF_API void tuff_operator_destroy(tuff_operator *op);
@@ -115,8 +118,8 @@ typedef tuff_tensor *(*tuff_build_fn)(tuff_graph *graph, tuff_tensor *const *inp
  * random, which are extrapolated from two steps (Richardson). The result must be smooth around the values: at a kink
  * (relu at 0) differences and gradient disagree by right. torch.autograd.gradcheck, in float32.
  *
- * TUFF_OK: they agree. Errors: STATE (they do not: the message names the input, the element, both numbers), else what
- * building, compiling or running says. */
+ * TUFF_OK: they agree. Errors: STATE (they do not: the message names the input, the element, both numbers; or the
+ * validation layer sent messages meanwhile), else what building, compiling or running says. */
 TUFF_API tuff_result tuff_check_gradient(tuff_device *device, tuff_build_fn build, void *user,
                                          const tuff_gradient_check *check);
 

@@ -30,6 +30,7 @@ static void expect(tuff_result result, tuff_result expected, const char *words) 
 /* What one test changes of the plain operator. */
 typedef struct variation {
     uint32_t groups_x, param_count;
+    uint32_t past; /* elements: y is written that far behind its beginning */
     tuff_result refuse;
     tuff_result silent[3]; /* what infer, dispatch and gradient return, without a word */
     bool wrong_gradient, wrong_shape, no_gradient, no_shapes;
@@ -54,7 +55,7 @@ static tuff_result dispatch_scale(const tuff_operator_call *call, tuff_dispatch 
     memcpy(&dispatch->params[1], &call->attributes[0], sizeof(float));
     dispatch->params[2] = call->inputs[0].first;
     dispatch->params[3] = call->inputs[1].first;
-    dispatch->params[4] = call->outputs[0].first;
+    dispatch->params[4] = call->outputs[0].first + v->past;
     dispatch->params[5] = call->outputs[1].first;
     dispatch->param_count = v->param_count ? v->param_count : 6;
     dispatch->constants[0] = 3;
@@ -331,6 +332,12 @@ static tuff_tensor *build_custom(tuff_graph *graph, tuff_tensor *const *inputs, 
     return tuff_operator_apply(v->op, (tuff_tensor *[]){ inputs[0], inputs[0] }, (const float[]){ 0.75f });
 }
 
+/* Whatever the operator computes counts for nothing. */
+static tuff_tensor *build_beside(tuff_graph *graph, tuff_tensor *const *inputs, void *user) {
+    tuff_tensor *y = tuff_scale(tuff_sign(tuff_square(build_custom(graph, inputs, user))), 0, 0);
+    return tuff_add(tuff_square(inputs[0]), y);
+}
+
 static tuff_result infer_floats(const tuff_operator_call *call) {
     call->outputs[0] = call->outputs[1] = call->inputs[0];
     call->outputs[1].type = TUFF_I32;
@@ -374,6 +381,30 @@ static void test_check_gradient(void **state) {
     expect(tuff_check_gradient(device, build_scale, &v, &check), TUFF_ERROR_ARGUMENT, "step");
 }
 
+/* A shader that writes past its tensor, where the values that are checked do not see it. */
+static void test_check_under_validation(void **state) {
+    (void)state;
+    if (!test_layer_installed() || !test_bears_gpu_validation()) skip();
+    const tuff_shape shape = TUFF_SHAPE(6, 7);
+    tuff_device *plain = device;
+    device = test_device_open(&(tuff_device_desc){ .validation = TUFF_VALIDATION_GPU });
+    for (uint32_t past = 0; past < 2; past++) {
+        variation v = { .past = past * 64 };
+        tuff_operator_desc desc = scale_desc(&v);
+        desc.input_types = NULL, desc.infer = infer_floats, desc.gradient = gradient_floats;
+        OK(tuff_operator_create(device, &desc, &v.op));
+        test_expect_messages(past);
+        tuff_result result =
+            tuff_check_gradient(device, build_beside, &v, &(tuff_gradient_check){ .shapes = &shape, .input_count = 1 });
+        test_expect_messages(false);
+        expect(result, past ? TUFF_ERROR_STATE : TUFF_OK, past ? "agree validation .log" : "");
+        assert_int_equal(test_messages_seen(NULL) > 0, past);
+        tuff_operator_destroy(v.op);
+    }
+    tuff_device_close(device);
+    device = plain;
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -388,9 +419,13 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_a_graph),           cmocka_unit_test(test_refused_descriptors),
-        cmocka_unit_test(test_refused_applications), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_ends_of_paths),        cmocka_unit_test(test_check_gradient),
+        cmocka_unit_test(test_in_a_graph),
+        cmocka_unit_test(test_refused_descriptors),
+        cmocka_unit_test(test_refused_applications),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_ends_of_paths),
+        cmocka_unit_test(test_check_gradient),
+        cmocka_unit_test(test_check_under_validation),
     };
     return cmocka_run_group_tests_name("custom operator", tests, open_device, close_device);
 }

@@ -87,3 +87,14 @@ bool test_layer_installed(void) {
     tuff_device_close(device);
     return result != TUFF_ERROR_UNSUPPORTED;
 }
+
+/* It crashes inside Mesa 26's lavapipe. */
+bool test_bears_gpu_validation(void) {
+    tuff_device *device = test_device_open(&(tuff_device_desc){ .validation = TUFF_VALIDATION_OFF });
+    const tuff_device_info *info = tuff_device_get_info(device);
+    int major = 0;
+    bool bears =
+        strcmp(info->driver, "llvmpipe") != 0 || sscanf(info->driver_info, "Mesa %d", &major) != 1 || major < 26;
+    tuff_device_close(device);
+    return bears;
+}

@@ -28,5 +28,7 @@ const char *test_filter(bool (*is_known)(const char *op));
 bool test_validating(bool gpu);
 /* True if the Khronos layer is installed. */
 bool test_layer_installed(void);
+/* True if GPU-assisted validation runs on the driver at hand. */
+bool test_bears_gpu_validation(void);
 
 #endif
