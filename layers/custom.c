@@ -103,7 +103,7 @@ static tuff_result lower(lowering *lowering, const node *node) {
                          "are possible",
                          node->label, dispatch.param_count, dispatch.constant_count, TUFF_DISPATCH_PARAMS,
                          TUFF_DISPATCH_CONSTANTS);
-    TRY(device_check_call(op->device, node->label, op->kernel, dispatch.constants, dispatch.constant_count,
+    TRY(device_check_call(op->device, op->name, op->kernel, dispatch.constants, dispatch.constant_count,
                           dispatch.param_count));
     for (uint32_t i = 0; i < 3; i++) call.groups[i] = dispatch.groups[i] ? dispatch.groups[i] : 1;
     call.param_count = dispatch.param_count;

@@ -8,7 +8,8 @@
  * the shader reads and writes must stay inside of its tensors, each element of each output must be written, inputs must
  * not be, and the same values should give the same bits each time. A workgroup may count 256 invocations, may share 16
  * KiB, and push constants are at most 32 words, wherever Tuff runs. A device may allow larger workgroups and more
- * shared memory; capabilities beyond Vulkan 1.2's own (Float64, Int64, Float16, ...) it is not opened with.
+ * shared memory; capabilities beyond Vulkan 1.2's own (Float64, Int64, Float16, ...) it is not opened with, unless a
+ * host lent it.
  */
 #ifndef TUFF_OPERATOR_H
 #define TUFF_OPERATOR_H

@@ -74,7 +74,7 @@ static const capability capabilities[] = {
     { 4479, FEATURE, 0, "RayTracingKHR" },
     { 4472, FEATURE, 0, "RayQueryKHR" },
     { 5055, FEATURE, 0, "ShaderClockKHR" },
-    { 5301, FEATURE, 0, "ShaderNonUniform" },
+    { 5301, ALWAYS, 0, "ShaderNonUniform" },
     { 5302, FEATURE, 0, "RuntimeDescriptorArray" },
     { 5345, FEATURE, 0, "VulkanMemoryModel" },
     { 5346, FEATURE, 0, "VulkanMemoryModelDeviceScope" },
