@@ -1,4 +1,6 @@
 /* Shaders of users: what they may declare, what is refused before a driver sees it, and words that are no module. */
+#include "runtime/device/device.h"
+#include "runtime/device/module.h"
 #include "support.h"
 #include <tuff/operator.h>
 
@@ -41,7 +43,7 @@ typedef struct given {
     uint32_t param_count, constants[2], constant_count;
 } given;
 
-static tuff_result dispatch(const tuff_operator_call *call, tuff_dispatch *dispatch) {
+static tuff_result dispatch_twice(const tuff_operator_call *call, tuff_dispatch *dispatch) {
     const given *g = call->user;
     uint32_t count = (uint32_t)tuff_shape_count(&call->inputs[0].shape);
     dispatch->groups[0] = (count + 63) / 64;
@@ -63,7 +65,7 @@ static tuff_result create(const uint32_t *words, size_t size, uint32_t outputs, 
                                                        .spirv = words,
                                                        .spirv_size = size,
                                                        .user = g,
-                                                       .dispatch = dispatch },
+                                                       .dispatch = dispatch_twice },
                                 op);
 }
 
@@ -237,6 +239,32 @@ static void test_deep_types(void **state) {
     free(words);
 }
 
+/* Tuff's own kernels are shaders like others: what is read of them is what they may rely on everywhere. */
+static void test_own_kernels(void **state) {
+    (void)state;
+    uint32_t largest_block = 0, sized = 0;
+    uint64_t largest_share = 0;
+    for (uint32_t k = 0; k < KERNEL_COUNT; k++) {
+        const struct kernel_code *code = &kernel_codes[k];
+        module_facts facts;
+        tuff_result result = module_read(code->name, code->words, code->size, MAX_BINDINGS, NULL, 0, &facts);
+        if (code->texels) { /* no user's kernel reads them */
+            expect(result, TUFF_ERROR_ARGUMENT, "binding");
+            continue;
+        }
+        expect(result, TUFF_OK, "");
+        uint32_t size = facts.local_size[0] * facts.local_size[1] * facts.local_size[2];
+        if (size < 1 || size > WORKGROUP_SIZE || facts.param_bytes > 4 * MAX_PARAMS || facts.shared_bytes > 16384
+            || !facts.writable)
+            fail_msg("%s: a workgroup of %u, %u bytes of push constants, %llu shared, outputs %x", code->name, size,
+                     facts.param_bytes, (unsigned long long)facts.shared_bytes, facts.writable);
+        if (facts.param_bytes > largest_block) largest_block = facts.param_bytes;
+        if (facts.shared_bytes > largest_share) largest_share = facts.shared_bytes;
+        sized += facts.sized_by_constants;
+    }
+    assert_true(largest_block > 64 && largest_share > 4096 && sized > 0); /* it did read them */
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -253,7 +281,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resources),  cmocka_unit_test(test_what_the_device_lacks),
         cmocka_unit_test(test_dispatches), cmocka_unit_test(test_any_words),
-        cmocka_unit_test(test_deep_types),
+        cmocka_unit_test(test_deep_types), cmocka_unit_test(test_own_kernels),
     };
     return cmocka_run_group_tests_name("user shaders", tests, open_device, close_device);
 }
