@@ -30,6 +30,8 @@ static inline tuff_result axis_check(inference *inference, int64_t axis, uint32_
 
 /* In shape.c: whether a public function was given no more axes than there can be; the graph's error otherwise. */
 bool axes_fit(tuff_tensor *x, const char *op, uint32_t count);
+/* The same of a list, which may only be NULL where it has no elements. */
+bool list_fits(tuff_tensor *x, const char *op, const char *name, const void *list, uint32_t count);
 
 /* Which axes a list names, a bit each; each of them once. */
 static inline tuff_result axes_check(inference *inference, const attribute_value *list, uint32_t rank, uint32_t *mask) {

@@ -56,7 +56,7 @@ static const operator operator_flip = { .name = "flip",
 
 tuff_tensor *tuff_flip(tuff_tensor *x, const int32_t *dims, uint32_t count) {
     attribute_value attribute = { .i = count };
-    if (!x || !axes_fit(x, "flip", count)) return NULL;
+    if (!x || !list_fits(x, "flip", "dims", dims, count)) return NULL;
     for (uint32_t i = 0; i < count; i++) attribute.list[i] = dims[i];
     return apply_unary(&operator_flip, x, &attribute);
 }
@@ -303,7 +303,7 @@ static const operator operator_tile = { .name = "tile",
 
 static tuff_tensor *apply_counts(const operator* op, tuff_tensor *x, const int64_t *counts, uint32_t count) {
     attribute_value attribute = { .i = count };
-    if (!x || !axes_fit(x, op->name, count)) return NULL;
+    if (!x || !list_fits(x, op->name, op->attributes[0].name, counts, count)) return NULL;
     for (uint32_t i = 0; i < count; i++) attribute.list[i] = counts[i];
     return apply_unary(op, x, &attribute);
 }

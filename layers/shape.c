@@ -62,6 +62,13 @@ bool axes_fit(tuff_tensor *x, const char *op, uint32_t count) {
     return false;
 }
 
+bool list_fits(tuff_tensor *x, const char *op, const char *name, const void *list, uint32_t count) {
+    if (!axes_fit(x, op, count)) return false;
+    if (list || !count) return true;
+    graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "%s of '%s': %s is NULL, and its count %u", op, x->name, name, count);
+    return false;
+}
+
 /* ---- reshape ------------------------------------------------------------------------------------- */
 
 static const attribute shape_attribute[] = { { .name = "shape", .type = ATTRIBUTE_INTS, .required = true } };
@@ -274,10 +281,9 @@ static const operator operator_squeeze = { .name = "squeeze",
                                            .look = look_reshape };
 
 tuff_tensor *tuff_squeeze(tuff_tensor *x, const int32_t *dims, uint32_t count) {
-    attribute_value attribute = { .i = dims ? count : 0 };
-    if (!x) return NULL;
-    if (!axes_fit(x, "squeeze", count)) return NULL;
-    for (int64_t i = 0; i < attribute.i; i++) attribute.list[i] = dims[i];
+    attribute_value attribute = { .i = count };
+    if (!x || !list_fits(x, "squeeze", "dims", dims, count)) return NULL;
+    for (uint32_t i = 0; i < count; i++) attribute.list[i] = dims[i];
     return apply_unary(&operator_squeeze, x, &attribute);
 }
 
@@ -413,7 +419,7 @@ static const operator operator_permute = { .name = "permute",
 
 tuff_tensor *tuff_permute(tuff_tensor *x, const int32_t *dims, uint32_t count) {
     attribute_value attribute = { .i = count };
-    if (!x || !axes_fit(x, "permute", count)) return NULL;
+    if (!x || !list_fits(x, "permute", "dims", dims, count)) return NULL;
     for (uint32_t i = 0; i < count; i++) attribute.list[i] = dims[i];
     return apply_unary(&operator_permute, x, &attribute);
 }

@@ -117,7 +117,7 @@ extern "C" {
 #define TUFF_SCALAR ((tuff_shape){ .rank = 0 })
 #endif
 
-/* The number of elements. Any thread. */
+/* The number of elements; of NULL 0. Any thread. */
 TUFF_API int64_t tuff_shape_count(const tuff_shape *shape);
 
 /* ---- devices ------------------------------------------------------------------------------ */

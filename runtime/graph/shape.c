@@ -14,8 +14,8 @@ const char *type_text(tuff_type type) {
 }
 
 int64_t tuff_shape_count(const tuff_shape *shape) {
-    int64_t count = 1;
-    for (uint32_t i = 0; i < shape->rank; i++) count *= shape->sizes[i];
+    int64_t count = shape ? 1 : 0;
+    for (uint32_t i = 0; shape && i < shape->rank; i++) count *= shape->sizes[i];
     return count;
 }
 

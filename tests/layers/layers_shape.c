@@ -56,6 +56,23 @@ static void views(layers_case *c) {
     assert_null(tuff_permute(NULL, NULL, 0));
 }
 
+/* A list that is NULL, with a count. */
+static void no_lists(layers_case *c) {
+    assert_int_equal(tuff_shape_count(NULL), 0);
+    tuff_permute(layers_input(c, TUFF_SHAPE(4, 6)), NULL, 2);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "permute dims NULL 2");
+    tuff_squeeze(layers_input(c, TUFF_SHAPE(4, 1)), NULL, 2);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "squeeze dims NULL 2");
+    tuff_flip(layers_input(c, TUFF_SHAPE(4, 6)), NULL, 1);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "flip dims NULL 1");
+    tuff_repeat(layers_input(c, TUFF_SHAPE(4, 6)), NULL, 2);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "repeat repeats NULL 2");
+    tuff_tile(layers_input(c, TUFF_SHAPE(4, 6)), NULL, 2);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tile dims NULL 2");
+    tuff_flip(layers_input(c, TUFF_SHAPE(4)), NULL, TUFF_MAX_RANK + 1);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "flip 9 axes");
+}
+
 static void parts(layers_case *c) {
     tuff_tensor *x = layers_input(c, TUFF_SHAPE(10, 3)), *many[700], *parts[700];
     assert_int_equal(tuff_split(x, 4, 0, parts, 700), 3);
@@ -137,5 +154,5 @@ static void moves(layers_case *c) {
     assert_null(tuff_pad(NULL, NULL));
 }
 
-static const layers_test tests[] = { { "views", views }, { "parts", parts }, { "moves", moves } };
+static const layers_test tests[] = { { "views", views }, { "no lists", no_lists }, { "parts", parts }, { "moves", moves } };
 const layers_family LAYERS_SHAPE = LAYERS_FAMILY(tests);
