@@ -122,7 +122,7 @@ static const operator operator_hardsigmoid = { .name = "hardsigmoid",
 
 /* The slope's own is 1/3 between the bounds. */
 GRADIENT(hardswish_slope, keep_if(between(x, -3, 3), tuff_scale(g, 1.0f / 3, 0)))
-INTERNAL_1(hardswish_slope, CHAIN_HARDSWISH_GRAD, "x < -3 ? 0 : x <= 3 ? x / 3 + 1 / 2 : 1")
+INTERNAL_1(hardswish_slope, CHAIN_HARDSWISH_GRAD, "x < -3 ? 0 : x < 3 ? x / 3 + 1 / 2 : 1")
 GRADIENT(hardswish, tuff_mul(g, apply_unary(&operator_hardswish_slope, x, NULL)))
 ACTIVATION(hardswish, CHAIN_HARDSWISH, "x min(max(x + 3, 0), 6) / 6")
 

@@ -135,9 +135,10 @@ float chain_hardswish(float a) {
     return y;
 }
 
+// At 3, where the formula's two sides differ, PyTorch has 1 in its vectors (and 1.5 in what is left over of them).
 float chain_hardswish_slope(float a) {
     precise float middle = a / 3.0 + 0.5;
-    return a < -3.0 ? 0.0 : a <= 3.0 ? middle : 1.0;
+    return a < -3.0 ? 0.0 : a < 3.0 ? middle : 1.0;
 }
 
 // What x86 makes of it, and PyTorch there.

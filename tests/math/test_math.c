@@ -289,6 +289,8 @@ static void test_edges(void **state) {
         { "abs", -INFINITY, INFINITY },
         { "sqrt", 0, 0 },
         { "sqrt", 4, 2 },
+        { "rsqrt", 0, INFINITY },
+        { "rsqrt", -0.0f, -INFINITY }, /* and so pow_scalar with -0.5, as in PyTorch */
         { "sign", NAN, 0 },
         { "expm1", INFINITY, INFINITY },
         { "expm1", -INFINITY, -1 },
@@ -376,7 +378,8 @@ static void test_slopes(void **state) {
         { "elu", 0, 1, NAN, 0 },
         { "selu", 0, 1.7580993f, NAN, 0 },
         { "hardswish", -3, -0.5f, NAN, 0 },
-        { "hardswish", 3, 1.5f, NAN, 0 },
+        { "hardswish", 3, 1, NAN, 0 },
+        { "hardswish", 2.9999998f, 1.4999999f, NAN, 0 },
         { "hardsigmoid", -3, 0, NAN, 0 },
         { "hardsigmoid", 3, 0, NAN, 0 },
         { "softplus", 100, 1, NAN, 0 },

@@ -112,10 +112,10 @@ PLAIN_MAP(clamp, bounded(x, arg_number(a, "min", -INFINITY), arg_number(a, "max"
 PLAIN_MAP(relu6, bounded(x, 0, 6), 0 < x && x < 6 ? 1.0 : 0)
 PLAIN_MAP(hardsigmoid, bounded(x + 3, 0, 6) / 6, -3 < x && x < 3 ? 1.0 / 6 : 0)
 MAP(hardswish, x *bounded(x + 3, 0, 6) / 6, fabs(x *bounded(x + 3, 0, 6) / 6),
-    x < -3   ? 0
-    : x <= 3 ? x / 3 + 0.5
-             : 1,
-    fabs(x) <= 3 ? fabs(x) / 3 + 0.5 : 1)
+    x < -3  ? 0
+    : x < 3 ? x / 3 + 0.5
+            : 1,
+    fabs(x) < 3 ? fabs(x) / 3 + 0.5 : 1)
 PLAIN_MAP(elu, x > 0 ? x : arg_number(a, "alpha", 1) * expm1(x), x > 0 ? 1 : arg_number(a, "alpha", 1) * exp(x))
 
 static const double SELU_ALPHA = 1.6732632423543772848, SELU_SCALE = 1.0507009873554804934;
