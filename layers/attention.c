@@ -74,8 +74,8 @@ static tuff_result check(inference *inference) {
     const tuff_shape *q = &query->shape, *k = &key->shape, *v = &value->shape;
     char text[160], shape[SHAPE_TEXT];
     double dropout = node->attributes[ATTENTION_DROPOUT].f;
-    if (!(dropout >= 0 && dropout < 1))
-        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: dropout_p is %g, it must be in [0, 1)",
+    if (!(dropout >= 0 && dropout <= 1))
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: dropout_p is %g, it must be in [0, 1]",
                           node_text(node, text), dropout);
     if (!isfinite(node->attributes[ATTENTION_SCALE].f))
         return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: scale is %g", node_text(node, text),

@@ -209,17 +209,27 @@ static const operator operator_dropout_mask = {
     .infer = infer_like_first,
 };
 
-tuff_tensor *dropout_mask(tuff_tensor *like, double p, uint32_t name_hash) {
-    tuff_tensor *mask = apply_unary(&operator_dropout_mask, like, &(attribute_value){ .f = p });
-    if (mask) mask->producer->name_hash = name_hash;
-    return mask;
+tuff_result infer_dropped(inference *inference) {
+    double p = inference->node->attributes[0].f;
+    char text[160];
+    if (p >= 0 && p <= 1) return infer_like_first(inference);
+    return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: p is %g, it must be in [0, 1]",
+                      node_text(inference->node, text), p);
+}
+
+tuff_tensor *dropped(const node *node, tuff_tensor *x, tuff_tensor *like) {
+    float p = (float)node->attributes[0].f;
+    if (!x || p == 0) return x;
+    /* nothing of x: infinite numbers would survive a product with zeros as NaN */
+    if (p == 1) return expand_as(tuff_constant(x->graph, 0, TUFF_SCALAR), x);
+    tuff_tensor *mask = apply_unary(&operator_dropout_mask, like, node->attributes);
+    if (mask) mask->producer->name_hash = node->name_hash;
+    return tuff_mul(x, mask);
 }
 
 static tuff_result expand_dropout(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                   tuff_tensor **outputs) {
-    outputs[0] = inputs[0];
-    if (!training || (float)node->attributes[0].f == 0) return graph->result;
-    outputs[0] = tuff_mul(inputs[0], dropout_mask(inputs[0], node->attributes[0].f, node->name_hash));
+    outputs[0] = training ? dropped(node, inputs[0], inputs[0]) : inputs[0];
     return graph->result;
 }
 
@@ -240,7 +250,7 @@ static const operator operator_dropout = {
     .pytorch = "torch.nn.functional.dropout",
     .attributes = dropout_attributes,
     .attribute_count = 1,
-    .infer = infer_like_first,
+    .infer = infer_dropped,
     .gradient = gradient_dropout,
     .expand = expand_dropout,
 };
@@ -330,12 +340,7 @@ tuff_tensor *tuff_clamp(tuff_tensor *x, float min, float max) {
 }
 
 tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name) {
-    if (!x) return NULL;
-    if (!(p >= 0 && p < 1)) {
-        graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "dropout of '%s': p is %g, it must be in [0, 1)", x->name, (double)p);
-        return NULL;
-    }
-    return graph_apply(x->graph, &operator_dropout, &x, 1, &(attribute_value){ .f = p }, name);
+    return x ? graph_apply(x->graph, &operator_dropout, &x, 1, &(attribute_value){ .f = p }, name) : NULL;
 }
 
 static const operator* const rows[] = {

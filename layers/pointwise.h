@@ -22,7 +22,9 @@ tuff_tensor *expand_as(tuff_tensor *x, tuff_tensor *like);
 /* x in the shape of `like`, which has as many elements. */
 tuff_tensor *reshape_like(tuff_tensor *x, tuff_tensor *like);
 
-/* 0 with probability p, else 1 / (1 - p), in the shape of `like`: dropout's, for a node of that name_hash. */
-tuff_tensor *dropout_mask(tuff_tensor *like, double p, uint32_t name_hash);
+/* For rows whose attribute 0 is dropout's p: its check, and x's shape; and what `node` makes of x in training: x times
+ * a mask of `like`'s shape, which broadcasts to x's, 0 with probability p, else 1 / (1 - p). */
+tuff_result infer_dropped(inference *inference);
+tuff_tensor *dropped(const node *node, tuff_tensor *x, tuff_tensor *like);
 
 #endif

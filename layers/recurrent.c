@@ -149,8 +149,8 @@ static tuff_result infer_network(inference *inference) {
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
                           "%s: '%s' %s must have rank 3, (steps, batch, features), or 2 without a batch", text, x->name,
                           shape_text(&x->shape, first));
-    if (!(dropout >= 0 && dropout < 1))
-        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: dropout is %g, it must be in [0, 1)", text,
+    if (!(dropout >= 0 && dropout <= 1))
+        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: dropout is %g, it must be in [0, 1]", text,
                           dropout);
     f.batched = x->shape.rank == 3;
     f.features = x->shape.sizes[x->shape.rank - 1];
@@ -254,7 +254,7 @@ static const operator row_rnn = {
     .inputs = { "input", "hx?", "weights*" },
     .outputs = { "output", "h_n" },
     .pytorch = "torch.nn.RNN",
-    .limits = "no packed sequences, dropout below 1",
+    .limits = "no packed sequences",
     .attributes = rnn_attributes,
     .attribute_count = ATTRIBUTE_COUNT + 1,
     .flags = OPERATOR_TRAINING,
@@ -269,7 +269,7 @@ static const operator row_gru = {
     .inputs = { "input", "hx?", "weights*" },
     .outputs = { "output", "h_n" },
     .pytorch = "torch.nn.GRU",
-    .limits = "no packed sequences, dropout below 1",
+    .limits = "no packed sequences",
     .attributes = common_attributes,
     .attribute_count = ATTRIBUTE_COUNT,
     .flags = OPERATOR_TRAINING,
@@ -284,7 +284,7 @@ static const operator row_lstm = {
     .inputs = { "input", "hx?", "cx?", "weights*" },
     .outputs = { "output", "h_n", "c_n" },
     .pytorch = "torch.nn.LSTM",
-    .limits = "no proj_size, no packed sequences, dropout below 1",
+    .limits = "no proj_size, no packed sequences",
     .attributes = common_attributes,
     .attribute_count = ATTRIBUTE_COUNT,
     .flags = OPERATOR_TRAINING,
@@ -325,8 +325,8 @@ static bool check_desc(tuff_graph *graph, const char *call, const tuff_recurrent
     if (desc->hidden_size < 1 || desc->hidden_size > INT32_MAX || layers < 1 || layers > UINT16_MAX)
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': hidden_size is %lld, num_layers %lld; both must be at least 1",
                    call, desc->name, (long long)desc->hidden_size, (long long)layers);
-    else if (!(desc->dropout >= 0 && desc->dropout < 1))
-        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': dropout is %g, it must be in [0, 1)", call, desc->name,
+    else if (!(desc->dropout >= 0 && desc->dropout <= 1))
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': dropout is %g, it must be in [0, 1]", call, desc->name,
                    (double)desc->dropout);
     else if (x->shape.rank != 2 && x->shape.rank != 3)
         graph_fail(graph, TUFF_ERROR_SHAPE,

@@ -16,38 +16,22 @@ static const attribute depth_attributes[] = {
     [MODE] = { .name = "mode", .type = ATTRIBUTE_CHOICE, .choices = "batch|row", .required = true },
 };
 
-static tuff_result check_p(inference *inference) {
-    double p = inference->node->attributes[P].f;
-    char text[160];
-    if (p >= 0 && p < 1) return TUFF_OK;
-    return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: p is %g, it must be in [0, 1)",
-                      node_text(inference->node, text), p);
-}
-
-static tuff_result infer_depth(inference *inference) {
-    TRY(check_p(inference));
-    inference->shapes[0] = inference->node->inputs[0]->shape;
-    return TUFF_OK;
-}
-
 static tuff_result infer_dropout2d(inference *inference) {
     const tuff_tensor *x = inference->node->inputs[0];
     char text[160], shape[SHAPE_TEXT];
     if (x->shape.rank < 2)
         return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape (N, C, ...)",
                           node_text(inference->node, text), x->name, shape_text(&x->shape, shape));
-    return infer_depth(inference);
+    return infer_dropped(inference);
 }
 
 /* x times a mask for its first `axes` axes, which stands for all of the others. */
 static tuff_result drop_parts(tuff_graph *graph, const node *node, tuff_tensor *x, bool training, uint32_t axes,
                               tuff_tensor **outputs) {
-    outputs[0] = x;
-    if (!training || (float)node->attributes[P].f == 0) return graph->result;
     tuff_reduce_desc rest = { .keepdim = true };
     for (uint32_t i = axes; i < x->shape.rank; i++) rest.axes[rest.axis_count++] = (int32_t)i;
-    tuff_tensor *like = rest.axis_count ? first_along(x, &rest) : x;
-    outputs[0] = tuff_mul(x, dropout_mask(like, node->attributes[P].f, node->name_hash));
+    outputs[0] = x;
+    if (training) outputs[0] = dropped(node, x, rest.axis_count ? first_along(x, &rest) : x);
     return graph->result;
 }
 
@@ -92,7 +76,7 @@ static const operator stochastic_depth = {
     .pytorch = "torchvision.ops.stochastic_depth",
     .attributes = depth_attributes,
     .attribute_count = 2,
-    .infer = infer_depth,
+    .infer = infer_dropped,
     .gradient = gradient_parts,
     .expand = expand_depth,
 };

@@ -85,8 +85,8 @@ static void regularisation(layers_case *c) {
     layers_expect_state(c, "conv.weight_v", TUFF_STATE_BUFFER, TUFF_SHAPE(12));
     tuff_weight_norm(x, g, 0);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "weight_norm [1, 6, 1] [4, 1, 1]");
-    tuff_dropout2d(layers_input(c, TUFF_SHAPE(4, 6)), 1, NULL);
-    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout2d p 1");
+    tuff_dropout2d(layers_input(c, TUFF_SHAPE(4, 6)), 1.5f, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout2d p 1.5");
     tuff_stochastic_depth(layers_input(c, TUFF_SHAPE(4, 6)), -0.5f, TUFF_DEPTH_BATCH, NULL);
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "stochastic_depth p -0.5");
 }

@@ -56,8 +56,12 @@ static void activations(layers_case *c) {
     layers_expect(tuff_logsigmoid(x), "logsigmoid", "");
     layers_expect(tuff_tanh(x), "tanh", "");
     layers_expect(tuff_dropout(x, 0.25f, "drop"), "dropout", "p=0.25");
-    tuff_dropout(x, 1, NULL);
-    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout [0, 1)");
+    layers_expect(tuff_dropout(x, 1, NULL), "dropout", "p=1");
+    static const float impossible[] = { 1.5f, -1, NAN };
+    for (int i = 0; i < 3; i++) {
+        tuff_dropout(layers_input(c, TUFF_SHAPE(4)), impossible[i], NULL);
+        layers_expect_error(c, TUFF_ERROR_ARGUMENT, "dropout p [0, 1]");
+    }
 }
 
 static void masks(layers_case *c) {

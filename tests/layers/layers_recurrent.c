@@ -89,12 +89,13 @@ static void long_sequence(layers_case *c) {
     assert_true(many.levels < few.levels * 9);
 }
 
-/* Two layers that hand on what they get: the output is the input, doubled or dropped. Backward the same are dropped. */
-static void dropout(layers_case *c) {
+/* Two layers that hand on what they get: the output is the input, doubled or dropped (of p = 1 all). Backward the same
+ * are dropped. */
+static void check_dropout(layers_case *c, float p) {
     enum { COUNT = 64 };
     tuff_tensor *x = layers_input(c, TUFF_SHAPE(COUNT, 1)), *gradient;
     const tuff_recurrent_desc desc = {
-        .name = "rnn", .hidden_size = 1, .num_layers = 2, .relu = true, .no_bias = true, .dropout = 0.5f
+        .name = "rnn", .hidden_size = 1, .num_layers = 2, .relu = true, .no_bias = true, .dropout = p
     };
     tuff_tensor *y = tuff_rnn(x, &desc, NULL);
     assert_int_equal(tuff_gradients(tuff_sum(y, NULL), &x, 1, &gradient), TUFF_OK);
@@ -120,11 +121,18 @@ static void dropout(layers_case *c) {
             assert_true(slope[i] == got[i] / given[i]);
         }
         if (training)
-            assert_true(dropped >= 10 && dropped <= 54);
+            assert_true(p == 1 ? dropped == COUNT : dropped >= 10 && dropped <= 54);
         else
             assert_int_equal(dropped, 0);
         tuff_program_destroy(program);
     }
+}
+
+static void dropout(layers_case *c) {
+    check_dropout(c, 0.5f);
+}
+static void dropout_of_all(layers_case *c) {
+    check_dropout(c, 1);
 }
 
 /* Gradients of a graph that is compiled for one step alone: W_hh has met zeros. */
@@ -155,8 +163,12 @@ static void other_length(layers_case *c) {
 }
 
 static const layers_test tests[] = {
-    { "rnn", rnn },         { "gru", gru },
-    { "lstm", lstm },       { "long sequence", long_sequence },
-    { "dropout", dropout }, { "other length", other_length },
+    { "rnn", rnn },
+    { "gru", gru },
+    { "lstm", lstm },
+    { "long sequence", long_sequence },
+    { "dropout", dropout },
+    { "dropout of all", dropout_of_all },
+    { "other length", other_length },
 };
 const layers_family LAYERS_RECURRENT = LAYERS_FAMILY(tests);

@@ -255,6 +255,39 @@ static void test_dropout(void **state) {
     free(d);
 }
 
+/* p = 1: zeros, whatever there was, and no gradient. Of 1 / (1 - p) nothing is seen. */
+static void test_nothing_kept(void **state) {
+    (void)state;
+    enum { KINDS = 5, PARTS = 2 * 3 * 4 };
+    tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = 11 });
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(2, 3, 4)), *outputs[2 * KINDS];
+    tuff_tensor *finite = tuff_input(graph, "finite", TUFF_F32, TUFF_SHAPE(2, 3, 4));
+    outputs[0] = tuff_dropout(x, 1, NULL);
+    outputs[1] = tuff_dropout2d(x, 1, NULL);
+    outputs[2] = tuff_stochastic_depth(x, 1, TUFF_DEPTH_ROW, NULL);
+    outputs[3] = tuff_stochastic_depth(x, 1, TUFF_DEPTH_BATCH, NULL);
+    outputs[4] = tuff_scaled_dot_product_attention(finite, finite, finite, &(tuff_attention_desc){ .dropout = 1 });
+    for (int i = 0; i < KINDS; i++)
+        OK(tuff_gradients(tuff_sum(outputs[i], NULL), i < 4 ? &x : &finite, 1, &outputs[KINDS + i]));
+    tuff_program *program = NULL;
+    OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2 * KINDS }, &program));
+    float values[PARTS], got[PARTS];
+    for (int i = 0; i < PARTS; i++) values[i] = (float)(i + 1) / 8;
+    OK(tuff_write(program, finite, values, sizeof values));
+    values[1] = NAN, values[2] = INFINITY, values[23] = -INFINITY;
+    (void)tuff_write(program, x, values, sizeof values); /* which the program has no use for */
+    OK(tuff_run(program));
+    for (int k = 0; k < 2 * KINDS; k++) {
+        OK(tuff_read(program, outputs[k], got, sizeof got));
+        for (int i = 0; i < PARTS; i++)
+            if (got[i] != 0) fail_msg("%s of %d: element %d is %g", k < KINDS ? "y" : "gradient", k % KINDS, i, got[i]);
+    }
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -272,7 +305,7 @@ int main(void) {
         cmocka_unit_test(test_initialisers),     cmocka_unit_test(test_layer_defaults),
         cmocka_unit_test(test_philox),           cmocka_unit_test(test_initialiser_bits),
         cmocka_unit_test(test_convolution_bits), cmocka_unit_test(test_initialiser_streams),
-        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_dropout),          cmocka_unit_test(test_nothing_kept),
     };
     return cmocka_run_group_tests_name("random", tests, open_device, close_device);
 }

@@ -12,7 +12,7 @@ typedef struct tuff_attention_desc {
     const char *name;   /* the stream of dropout's random numbers; NULL: from the graph's order */
     tuff_tensor *mask;  /* broadcasts to (..., Hq, L, S). float32: added to the scores; uint8: a key takes part where
                            it is not 0. NULL: none */
-    float dropout;      /* of the weights, in [0, 1); passes through in a program that evaluates */
+    float dropout;      /* of the weights, in [0, 1]; passes through in a program that evaluates */
     bool causal;        /* query i sees keys 0 to i */
     float scale;        /* 0: 1 / sqrt(E) */
     bool grouped_heads; /* PyTorch's enable_gqa: Hq is a multiple of Hkv, neighbouring heads share a key's */

@@ -91,7 +91,7 @@ TUFF_API tuff_tensor *tuff_hardswish(tuff_tensor *x);   /* torch.nn.functional.h
 TUFF_API tuff_tensor *tuff_hardsigmoid(tuff_tensor *x); /* torch.nn.functional.hardsigmoid; gradient 0 at -3 and 3 */
 TUFF_API tuff_tensor *tuff_logsigmoid(tuff_tensor *x);  /* torch.nn.functional.logsigmoid */
 
-/* torch.nn.functional.dropout. Each element is zero with probability p in [0, 1), else divided by
+/* torch.nn.functional.dropout. Each element is zero with probability p in [0, 1], else divided by
  * 1 - p; passes through in a program that evaluates. Philox4x32-10 by (seed, step, hash of the name,
  * element in PyTorch's order); name NULL: from the graph's order. */
 TUFF_API tuff_tensor *tuff_dropout(tuff_tensor *x, float p, const char *name);

@@ -27,7 +27,7 @@ typedef struct tuff_recurrent_desc {
     bool batch_first;
     bool bidirectional;
     bool relu;           /* tuff_rnn alone: in place of tanh */
-    float dropout;       /* in [0, 1) */
+    float dropout;       /* in [0, 1] */
     tuff_tensor *hx;     /* initial states; NULL: zeros */
     tuff_tensor *cx;     /* tuff_lstm alone */
     tuff_init_desc init; /* of weights and biases; default: PyTorch's */

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* torch.nn.functional.dropout2d, for any (N, C, ...): each channel of each example is zero with probability p in [0,
- * 1), else divided by 1 - p; passes through in a program that evaluates. The mask is tuff_dropout's for a tensor (N,
+ * 1], else divided by 1 - p; passes through in a program that evaluates. The mask is tuff_dropout's for a tensor (N,
  * C). */
 TUFF_API tuff_tensor *tuff_dropout2d(tuff_tensor *x, float p, const char *name);
 
@@ -18,7 +18,7 @@ typedef enum tuff_depth_mode {
     TUFF_DEPTH_BATCH = 0, /* all of x */
     TUFF_DEPTH_ROW,       /* each example */
 } tuff_depth_mode;
-/* torchvision.ops.stochastic_depth, of a residual branch: x is zero with probability p in [0, 1), else divided by 1 -
+/* torchvision.ops.stochastic_depth, of a residual branch: x is zero with probability p in [0, 1], else divided by 1 -
  * p; passes through in a program that evaluates. */
 TUFF_API tuff_tensor *tuff_stochastic_depth(tuff_tensor *x, float p, tuff_depth_mode mode, const char *name);
 
