@@ -323,7 +323,8 @@ const operator_family family_attention = { rows, sizeof rows / sizeof *rows };
 
 tuff_tensor *tuff_scaled_dot_product_attention(tuff_tensor *query, tuff_tensor *key, tuff_tensor *value,
                                                const tuff_attention_desc *desc) {
-    if (!query || !key || !value) return NULL;
+    tuff_tensor *any = query ? query : key ? key : value;
+    if (!any) return NULL;
     static const tuff_attention_desc none;
     if (!desc) desc = &none;
     tuff_tensor *inputs[] = { query, key, value, desc->mask };
@@ -333,5 +334,5 @@ tuff_tensor *tuff_scaled_dot_product_attention(tuff_tensor *query, tuff_tensor *
         [ATTENTION_SCALE] = { .f = desc->scale },
         [ATTENTION_GQA] = { .i = desc->grouped_heads },
     };
-    return graph_apply(query->graph, &scaled_dot_product_attention, inputs, 4, values, desc->name);
+    return graph_apply(any->graph, &scaled_dot_product_attention, inputs, 4, values, desc->name);
 }

@@ -20,8 +20,8 @@ tuff_result infer_like_first(inference *inference) {
 }
 
 tuff_tensor *apply_ternary(const operator* op, tuff_tensor *a, tuff_tensor *b, tuff_tensor *c) {
-    tuff_tensor *inputs[3] = { a, b, c };
-    return a && b && c ? graph_apply(a->graph, op, inputs, 3, NULL, NULL) : NULL;
+    tuff_tensor *inputs[3] = { a, b, c }, *any = a ? a : b ? b : c;
+    return any ? graph_apply(any->graph, op, inputs, 3, NULL, NULL) : NULL;
 }
 
 static const operator operator_sign = { .name = "sign",

@@ -27,6 +27,10 @@ static void scaled_dot_product_attention(layers_case *c) {
     q = layers_input(c, TUFF_SHAPE(5, 257));
     tuff_scaled_dot_product_attention(q, q, q, NULL);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "257 256");
+    tuff_scaled_dot_product_attention(layers_input(c, TUFF_SHAPE(5, 6)), NULL, NULL, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "attention key");
+    tuff_scaled_dot_product_attention(NULL, NULL, layers_input(c, TUFF_SHAPE(5, 6)), NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "attention query");
 }
 
 static void rotary(layers_case *c) {
