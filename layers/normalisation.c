@@ -284,18 +284,20 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
     if (graph->result != TUFF_OK) return NULL;
     static const tuff_batch_norm_desc none;
     if (!desc) desc = &none;
-    if (!layer_is_named(graph, "tuff_batch_norm", desc->name)) return NULL;
+    bool own = !desc->weight && !desc->bias && !desc->no_affine;
+    if ((own || !desc->no_running) && !layer_is_named(graph, "tuff_batch_norm", desc->name)) return NULL;
+    const char *name = desc->name ? desc->name : "";
     char text[SHAPE_TEXT];
     if (x->shape.rank < 2) {
-        graph_fail(graph, TUFF_ERROR_SHAPE, "tuff_batch_norm '%s': '%s' %s has no axis 1", desc->name, x->name,
+        graph_fail(graph, TUFF_ERROR_SHAPE, "tuff_batch_norm '%s': '%s' %s has no axis 1", name, x->name,
                    shape_text(&x->shape, text));
         return NULL;
     }
     double epsilon = desc->epsilon == 0 ? 1e-5 : (double)desc->epsilon;
     float momentum = desc->momentum == 0 ? 0.1f : desc->momentum < 0 ? 0 : desc->momentum;
     if (!(epsilon > 0) || !(momentum <= 1)) {
-        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_batch_norm '%s': epsilon %g, momentum %g are out of range",
-                   desc->name, epsilon, (double)momentum);
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_batch_norm '%s': epsilon %g, momentum %g are out of range", name,
+                   epsilon, (double)momentum);
         return NULL;
     }
     static const struct {
@@ -307,8 +309,8 @@ tuff_tensor *tuff_batch_norm(tuff_tensor *x, const tuff_batch_norm_desc *desc) {
                    { "weight", TUFF_STATE_PARAMETER, 1 },
                    { "bias", TUFF_STATE_PARAMETER, 0 } };
     uint32_t before = tuff_model_state_count(graph->model);
-    tuff_tensor *inputs[5] = { x };
-    for (uint32_t i = desc->no_running ? 2 : 0; i < (desc->no_affine ? 2 : 4); i++) {
+    tuff_tensor *inputs[5] = { x, NULL, NULL, desc->weight, desc->bias };
+    for (uint32_t i = desc->no_running ? 2 : 0; i < (own ? 4 : 2); i++) {
         const state_desc state = { .name = states[i].name,
                                    .shape = TUFF_SHAPE(x->shape.sizes[1]),
                                    .kind = states[i].kind,

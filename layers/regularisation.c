@@ -1,6 +1,7 @@
 /* Regularisation: dropout of whole channels or examples, and weights in other parameters (weight_norm, spectral_norm).
  */
 #include "layers/along.h"
+#include "layers/axes.h"
 #include "layers/families.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
@@ -101,19 +102,27 @@ tuff_tensor *tuff_stochastic_depth(tuff_tensor *x, float p, tuff_depth_mode mode
 
 static const attribute weight_norm_attributes[] = { { .name = "dim", .type = ATTRIBUTE_INT } };
 
+enum { WHOLE = -1 }; /* as dim, which PyTorch takes for None: one norm, of the whole weight */
+
+/* The axis that keeps its size in g, or v's rank for none. */
+static uint32_t kept_axis(const node *node) {
+    uint32_t rank = node->inputs[0]->shape.rank;
+    int64_t dim = node->attributes[0].i;
+    return dim == WHOLE ? rank : axis_of(dim, rank);
+}
+
 static tuff_result infer_weight_norm(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *v = node->inputs[0], *g = node->inputs[1];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
-    int64_t axis = node->attributes[0].i;
-    TRY(along_check(inference, v, axis));
-    if (axis < 0) axis += v->shape.rank;
-    tuff_shape wanted = v->shape;
-    for (uint32_t i = 0; i < wanted.rank; i++)
-        if (i != axis) wanted.sizes[i] = 1;
+    bool whole = node->attributes[0].i == WHOLE;
+    if (!whole) TRY(along_check(inference, v, node->attributes[0].i));
+    tuff_shape wanted = { .rank = whole ? 0 : v->shape.rank };
+    for (uint32_t i = 0; i < wanted.rank; i++) wanted.sizes[i] = i == kept_axis(node) ? v->shape.sizes[i] : 1;
     if (!shape_equal(&g->shape, &wanted))
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape %s",
-                          node_text(node, text), g->name, shape_text(&g->shape, first), shape_text(&wanted, second));
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s must have the shape %s%s",
+                          node_text(node, text), g->name, shape_text(&g->shape, first), shape_text(&wanted, second),
+                          whole ? ": dim -1 means the norm of all of v" : "");
     inference->shapes[0] = v->shape;
     return TUFF_OK;
 }
@@ -122,10 +131,9 @@ static tuff_result expand_weight_norm(tuff_graph *graph, const node *node, tuff_
                                       tuff_tensor **outputs) {
     (void)training;
     tuff_tensor *v = inputs[0], *g = inputs[1];
-    int64_t axis = node->attributes[0].i < 0 ? node->attributes[0].i + v->shape.rank : node->attributes[0].i;
-    tuff_reduce_desc rest = { .keepdim = true };
+    tuff_reduce_desc rest = { .keepdim = node->attributes[0].i != WHOLE };
     for (uint32_t i = 0; i < v->shape.rank; i++)
-        if (i != axis) rest.axes[rest.axis_count++] = (int32_t)i;
+        if (i != kept_axis(node)) rest.axes[rest.axis_count++] = (int32_t)i;
     tuff_tensor *length = rest.axis_count ? tuff_norm(v, 2, &rest) : tuff_abs(v);
     outputs[0] = tuff_mul(v, tuff_div(g, length));
     return graph->result;
@@ -133,7 +141,7 @@ static tuff_result expand_weight_norm(tuff_graph *graph, const node *node, tuff_
 
 static const operator weight_norm = {
     .name = "weight_norm",
-    .formula = "v g / |v|, the norm over every axis but dim",
+    .formula = "v g / |v|, the norm over every axis but dim; -1: over all",
     .inputs = { "v", "g" },
     .pytorch = "torch._weight_norm",
     .attributes = weight_norm_attributes,
@@ -143,7 +151,7 @@ static const operator weight_norm = {
 };
 
 tuff_tensor *tuff_weight_norm(tuff_tensor *v, tuff_tensor *g, int32_t axis) {
-    return v && g ? apply_binary(&weight_norm, v, g, &(attribute_value){ .i = axis }) : NULL;
+    return apply_binary(&weight_norm, v, g, &(attribute_value){ .i = axis });
 }
 
 /* ---- spectral_norm ------------------------------------------------------------------------------- */

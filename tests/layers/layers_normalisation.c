@@ -10,7 +10,23 @@ static void batch(layers_case *c) {
     layers_expect_state(c, "bn1.running_var", TUFF_STATE_BUFFER, TUFF_SHAPE(3));
     layers_expect(tuff_batch_norm(x, &(tuff_batch_norm_desc){ .name = "bn2", .no_affine = true, .no_running = true }),
                   "batch_norm", "");
+    layers_expect(tuff_batch_norm(x, &(tuff_batch_norm_desc){ .no_affine = true, .no_running = true }), "batch_norm",
+                  "");
     layers_expect_states(c, 4);
+    tuff_tensor *weight = layers_input(c, TUFF_SHAPE(3)), *bias = layers_input(c, TUFF_SHAPE(3));
+    layers_expect(tuff_batch_norm(x, &(tuff_batch_norm_desc){ .weight = weight, .no_running = true }), "batch_norm",
+                  "");
+    layers_expect_states(c, 4);
+    layers_expect(tuff_batch_norm(x, &(tuff_batch_norm_desc){ .name = "bn4", .weight = weight, .bias = bias }),
+                  "batch_norm", "");
+    layers_expect_states(c, 6); /* the running statistics alone */
+    tuff_batch_norm(x, &(tuff_batch_norm_desc){ .weight = weight });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_batch_norm name");
+    x = layers_input(c, TUFF_SHAPE(2, 3, 5));
+    tuff_batch_norm(x, &(tuff_batch_norm_desc){ .bias = layers_input(c, TUFF_SHAPE(4)), .no_running = true });
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "batch_norm [4]");
+    tuff_batch_norm(layers_input(c, TUFF_SHAPE(3)), &(tuff_batch_norm_desc){ .no_affine = true, .no_running = true });
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "tuff_batch_norm [3] axis 1");
     tuff_batch_norm(layers_input(c, TUFF_SHAPE(3)), &(tuff_batch_norm_desc){ .name = "bn3" });
     layers_expect_error(c, TUFF_ERROR_SHAPE, "bn3 axis 1");
 }
@@ -79,10 +95,15 @@ static void regularisation(layers_case *c) {
     layers_expect(tuff_dropout2d(x, 0.25f, NULL), "dropout2d", "p=0.25");
     layers_expect(tuff_stochastic_depth(x, 0.5f, TUFF_DEPTH_ROW, "drop"), "stochastic_depth", "p=0.5 mode=row");
     layers_expect(tuff_weight_norm(x, g, 1), "weight_norm", "dim=1");
+    layers_expect(tuff_weight_norm(x, g, -2), "weight_norm", "dim=-2");
+    layers_expect(tuff_weight_norm(x, layers_input(c, TUFF_SCALAR), -1), "weight_norm", "dim=-1");
     layers_expect(tuff_spectral_norm(x, -2, &(tuff_spectral_norm_desc){ .name = "conv", .iterations = 2 }),
                   "spectral_norm", "dim=-2 n_power_iterations=2");
     layers_expect_state(c, "conv.weight_u", TUFF_STATE_BUFFER, TUFF_SHAPE(6));
     layers_expect_state(c, "conv.weight_v", TUFF_STATE_BUFFER, TUFF_SHAPE(12));
+    tuff_weight_norm(x, layers_input(c, TUFF_SHAPE(1, 1, 3)), -1); /* PyTorch's None, not the last axis */
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "weight_norm [1, 1, 3] [] all of v");
+    x = layers_input(c, TUFF_SHAPE(4, 6, 3)), g = layers_input(c, TUFF_SHAPE(1, 6, 1));
     tuff_weight_norm(x, g, 0);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "weight_norm [1, 6, 1] [4, 1, 1]");
     tuff_dropout2d(layers_input(c, TUFF_SHAPE(4, 6)), 1.5f, NULL);

@@ -9,11 +9,12 @@ extern "C" {
 #endif
 
 typedef struct tuff_batch_norm_desc {
-    const char *name; /* required: NAME.weight, .bias, .running_mean, .running_var */
+    const char *name; /* NAME.weight, .bias, .running_mean, .running_var: required where one of them is made */
     float epsilon;    /* 0: 1e-5 */
     float momentum;   /* 0: 0.1; for a true zero pass a negative number */
     bool no_affine;   /* neither weight nor bias */
     bool no_running;  /* no running statistics (track_running_stats=False): evaluation uses the batch's, too */
+    tuff_tensor *weight, *bias; /* (C); if one is given, there are none of the layer's own, and either may be missing */
 } tuff_batch_norm_desc;
 
 /* torch.nn.BatchNorm1d/2d: over every axis but axis 1. Training uses and follows the batch's statistics

@@ -23,7 +23,8 @@ typedef enum tuff_depth_mode {
 TUFF_API tuff_tensor *tuff_stochastic_depth(tuff_tensor *x, float p, tuff_depth_mode mode, const char *name);
 
 /* torch.nn.utils.weight_norm: the weight v g / |v|, the norm over every axis but one (PyTorch's default is 0). g has
- * v's shape with 1 in place of the other axes' sizes. */
+ * v's shape with 1 in place of the other axes' sizes. As in PyTorch -1 is not the last axis, it stands for dim=None:
+ * one norm, over all axes, and g has none (TUFF_SCALAR); -2 and below count from the end. */
 TUFF_API tuff_tensor *tuff_weight_norm(tuff_tensor *v, tuff_tensor *g, int32_t axis);
 
 typedef struct tuff_spectral_norm_desc {
