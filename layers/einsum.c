@@ -369,13 +369,17 @@ static const operator operator_einsum = {
 
 tuff_tensor *tuff_einsum(const char *equation, tuff_tensor *const *tensors, uint32_t count) {
     attribute_value value = { 0 };
-    for (uint32_t i = 0; i < count; i++)
-        if (!tensors || !tensors[i]) return NULL;
-    if (!count) {
+    if (!tensors || !count) {
         error_set(TUFF_ERROR_ARGUMENT, "tuff_einsum: there are no tensors");
         return NULL;
     }
-    tuff_graph *graph = tensors[0]->graph;
+    tuff_graph *graph = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (tensors[i]) graph = tensors[i]->graph;
+    if (!graph) return NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (!tensors[i]) graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_einsum: tensor %u of %u is NULL", i, count);
+    if (graph->result != TUFF_OK) return NULL;
     if (!equation || strlen(equation) >= sizeof value.text) {
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_einsum: the equation %s",
                    equation ? "has more than 127 characters" : "is NULL");

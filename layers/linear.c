@@ -9,10 +9,10 @@ static tuff_result infer(inference *inference) {
     const tuff_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
     char text[160], first[SHAPE_TEXT], second[SHAPE_TEXT];
     const tuff_shape *xs = &x->shape, *ws = &weight->shape;
-    if (xs->rank < 2 || ws->rank != 2 || xs->sizes[xs->rank - 1] != ws->sizes[1])
+    if (xs->rank < 1 || ws->rank != 2 || xs->sizes[xs->rank - 1] != ws->sizes[1])
         return graph_fail(
             inference->graph, TUFF_ERROR_SHAPE,
-            "%s: '%s' %s must have rank 2 or more and the weight '%s' %s the shape (features, size of the "
+            "%s: '%s' %s must have rank 1 or more and the weight '%s' %s the shape (features, size of the "
             "input's last axis)",
             node_text(node, text), x->name, shape_text(xs, first), weight->name, shape_text(ws, second));
     if (bias && (bias->shape.rank != 1 || bias->shape.sizes[0] != ws->sizes[0]))
@@ -36,6 +36,7 @@ static const operator linear = {
     .formula = "y = input weight^T + bias",
     .inputs = { "input", "weight", "bias?" },
     .pytorch = "torch.nn.functional.linear",
+    .limits = "a weight of one axis (tuff_matmul takes it)",
     .infer = infer,
     .expand = expand,
 };
@@ -43,12 +44,29 @@ static const operator linear = {
 static const operator* const rows[] = { &linear };
 const operator_family family_linear = { rows, sizeof rows / sizeof *rows };
 
+/* What the descriptor says beside weight and bias that are given: nothing, or the same. */
+static bool agrees(tuff_graph *graph, const tuff_linear_desc *desc) {
+    char text[SHAPE_TEXT];
+    const char *name = desc->name ? desc->name : "";
+    if (!desc->weight)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_linear '%s': a bias is given, but no weight", name);
+    else if (desc->bias && desc->no_bias)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_linear '%s': a bias is given, and no_bias is set", name);
+    else if (desc->features && desc->features != desc->weight->shape.sizes[0])
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "tuff_linear '%s': features is %lld, but the weight '%s' given is %s",
+                   name, (long long)desc->features, desc->weight->name, shape_text(&desc->weight->shape, text));
+    return graph->result == TUFF_OK;
+}
+
 tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
     if (!x) return NULL;
     tuff_graph *graph = x->graph;
     if (graph->result != TUFF_OK) return NULL;
     static const tuff_linear_desc none;
     if (!desc) desc = &none;
+    tuff_tensor *inputs[] = { x, desc->weight, desc->bias };
+    if (desc->weight || desc->bias)
+        return agrees(graph, desc) ? graph_apply(graph, &linear, inputs, 3, NULL, desc->name) : NULL;
     if (!layer_is_named(graph, "tuff_linear", desc->name)) return NULL;
     char text[SHAPE_TEXT];
     if (desc->features < 1) {
@@ -56,8 +74,8 @@ tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
                    (long long)desc->features);
         return NULL;
     }
-    if (x->shape.rank < 2) {
-        graph_fail(graph, TUFF_ERROR_SHAPE, "tuff_linear '%s': '%s' %s must have rank 2 or more", desc->name, x->name,
+    if (x->shape.rank < 1) {
+        graph_fail(graph, TUFF_ERROR_SHAPE, "tuff_linear '%s': '%s' %s must have rank 1 or more", desc->name, x->name,
                    shape_text(&x->shape, text));
         return NULL;
     }
@@ -71,14 +89,13 @@ tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc) {
                                      .fan_in = in,
                                      .fan_out = desc->features };
     uint32_t states = tuff_model_state_count(graph->model);
-    tuff_tensor *weight = layer_state(graph, desc->name, &weight_desc), *bias = NULL;
+    inputs[1] = layer_state(graph, desc->name, &weight_desc);
     if (!desc->no_bias) {
         const state_desc bias_desc = { .name = "bias",
                                        .shape = TUFF_SHAPE(desc->features),
                                        .kind = TUFF_STATE_PARAMETER,
                                        .init = init_or(&desc->bias_init, TUFF_INIT_UNIFORM, bound) };
-        bias = layer_state(graph, desc->name, &bias_desc);
+        inputs[2] = layer_state(graph, desc->name, &bias_desc);
     }
-    tuff_tensor *inputs[] = { x, weight, bias };
     return layer_end(graph, states, graph_apply(graph, &linear, inputs, 3, NULL, desc->name));
 }

@@ -30,9 +30,13 @@ typedef struct tuff_linear_desc {
     int64_t features; /* out_features, required */
     bool no_bias;
     tuff_init_desc weight_init, bias_init; /* default: torch.nn.Linear's */
+    /* in place of parameters of its own, as torch.nn.functional.linear takes them (from tuff_weight_norm, or tied to
+     * another layer's): bias may be missing, name and features need not be given */
+    tuff_tensor *weight, *bias;
 } tuff_linear_desc;
 
-/* torch.nn.Linear over the last axis: (..., in) to (..., features). NAME.weight is [features, in]. */
+/* torch.nn.Linear over the last axis: (..., in) to (..., features), (in) to (features). NAME.weight is [features, in].
+ */
 TUFF_API tuff_tensor *tuff_linear(tuff_tensor *x, const tuff_linear_desc *desc);
 
 #ifdef __cplusplus
