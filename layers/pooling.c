@@ -344,6 +344,14 @@ tuff_tensor *tuff_adaptive_avg_pool3d(tuff_tensor *x, int64_t depth, int64_t hei
     return apply_adaptive(&row_adaptive_avg_pool3d, x, depth, height, width);
 }
 
+tuff_tensor *tuff_global_max_pool1d(tuff_tensor *x) {
+    return tuff_adaptive_max_pool1d(x, 1);
+}
+
+tuff_tensor *tuff_global_avg_pool1d(tuff_tensor *x) {
+    return tuff_adaptive_avg_pool1d(x, 1);
+}
+
 tuff_tensor *tuff_global_max_pool2d(tuff_tensor *x) {
     return tuff_adaptive_max_pool2d(x, 1, 1);
 }

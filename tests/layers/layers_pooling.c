@@ -61,6 +61,8 @@ static void adaptive(layers_case *c) {
     layers_expect(tuff_adaptive_avg_pool1d(x, 5), "adaptive_avg_pool1d", "output_size=5");
     layers_expect(tuff_adaptive_max_pool2d(image, 5, 3), "adaptive_max_pool2d", "output_size=5,3");
     layers_expect(tuff_adaptive_avg_pool2d(image, 5, 3), "adaptive_avg_pool2d", "output_size=5,3");
+    layers_expect(tuff_global_max_pool1d(x), "adaptive_max_pool1d", "output_size=1");
+    layers_expect(tuff_global_avg_pool1d(x), "adaptive_avg_pool1d", "output_size=1");
     layers_expect(tuff_global_max_pool2d(image), "adaptive_max_pool2d", "output_size=1");
     layers_expect(tuff_global_avg_pool2d(image), "adaptive_avg_pool2d", "output_size=1");
     tuff_adaptive_avg_pool2d(image, 0, 3);

@@ -61,7 +61,9 @@ TUFF_API tuff_tensor *tuff_adaptive_avg_pool2d(tuff_tensor *x, int64_t height, i
 TUFF_API tuff_tensor *tuff_adaptive_max_pool3d(tuff_tensor *x, int64_t depth, int64_t height, int64_t width);
 TUFF_API tuff_tensor *tuff_adaptive_avg_pool3d(tuff_tensor *x, int64_t depth, int64_t height, int64_t width);
 
-/* adaptive pooling to one pixel: (N, C, 1, 1) */
+/* adaptive pooling to one pixel: (N, C, 1) of sequences, (N, C, 1, 1) of images */
+TUFF_API tuff_tensor *tuff_global_max_pool1d(tuff_tensor *x);
+TUFF_API tuff_tensor *tuff_global_avg_pool1d(tuff_tensor *x);
 TUFF_API tuff_tensor *tuff_global_max_pool2d(tuff_tensor *x);
 TUFF_API tuff_tensor *tuff_global_avg_pool2d(tuff_tensor *x);
 
