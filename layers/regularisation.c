@@ -7,6 +7,8 @@
 #include "layers/reduction.h"
 #include "layers/state.h"
 
+#include <math.h>
+
 /* ---- dropout of parts ---------------------------------------------------------------------------- */
 
 enum { P = 0, MODE };
@@ -316,6 +318,13 @@ static const operator spectral_norm = {
     .expand = expand_spectral,
 };
 
+/* In a random direction and about as long as PyTorch's, which are normalised: evaluation before any training divides by
+ * u^T W v as it is. */
+static tuff_init_desc unit_vector(int64_t n) {
+    if (n == 1) return (tuff_init_desc){ TUFF_INIT_CONSTANT, 1 };
+    return (tuff_init_desc){ TUFF_INIT_NORMAL, (float)(1 / sqrt((double)n)) };
+}
+
 tuff_tensor *tuff_spectral_norm(tuff_tensor *weight, int32_t axis, const tuff_spectral_norm_desc *desc) {
     static const tuff_spectral_norm_desc none;
     if (!weight || weight->graph->result != TUFF_OK) return NULL;
@@ -331,12 +340,14 @@ tuff_tensor *tuff_spectral_norm(tuff_tensor *weight, int32_t axis, const tuff_sp
     int64_t h = along_axis(&weight->shape, axis).n, w = tuff_shape_count(&weight->shape) / h;
     uint32_t before = tuff_model_state_count(graph->model);
     tuff_tensor *inputs[3] = { weight };
-    const state_desc states[] = {
-        { .name = "weight_u", .shape = TUFF_SHAPE(h), .kind = TUFF_STATE_BUFFER, .init = { TUFF_INIT_NORMAL, 1 } },
-        { .name = "weight_v", .shape = TUFF_SHAPE(w), .kind = TUFF_STATE_BUFFER, .init = { TUFF_INIT_NORMAL, 1 } }
-    };
-    for (uint32_t i = 0; i < 2; i++)
-        if (!(inputs[1 + i] = layer_state(graph, desc->name, &states[i]))) return layer_end(graph, before, NULL);
+    const int64_t lengths[] = { h, w };
+    for (uint32_t i = 0; i < 2; i++) {
+        const state_desc state = { .name = i ? "weight_v" : "weight_u",
+                                   .shape = TUFF_SHAPE(lengths[i]),
+                                   .kind = TUFF_STATE_BUFFER,
+                                   .init = unit_vector(lengths[i]) };
+        if (!(inputs[1 + i] = layer_state(graph, desc->name, &state))) return layer_end(graph, before, NULL);
+    }
     const attribute_value attributes[] = { [ITERATIONS] = { .i = desc->iterations ? desc->iterations : 1 },
                                            [SPECTRAL_DIM] = { .i = axis },
                                            [SPECTRAL_EPSILON] = { .f = desc->epsilon == 0 ? 1e-12

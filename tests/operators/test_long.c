@@ -326,6 +326,36 @@ static void test_spectral_iterations(void **state) {
     bench_close(&b);
 }
 
+/* The vectors start about as long as PyTorch's, 1, in another direction for another seed. */
+static void test_spectral_start(void **state) {
+    (void)state;
+    enum { H = 24, W = 90 };
+    float vectors[2][H + W];
+    for (int seed = 0; seed < 2; seed++) {
+        tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = (uint64_t)seed });
+        tuff_graph *graph = tuff_graph_create(model);
+        tuff_tensor *weight = tuff_parameter(graph, "w", TUFF_SHAPE(H, W / 9, 3, 3), NULL);
+        tuff_tensor *y = tuff_spectral_norm(weight, 0, &(tuff_spectral_norm_desc){ .name = "many" });
+        tuff_tensor *one = tuff_parameter(graph, "one", TUFF_SHAPE(1, 1), NULL);
+        tuff_tensor *outputs[] = { y, tuff_spectral_norm(one, 0, &(tuff_spectral_norm_desc){ .name = "one" }) };
+        tuff_program *program = NULL;
+        const tuff_program_desc desc = { .outputs = outputs, .output_count = 2, .evaluate = true };
+        OK(tuff_compile(graph, &desc, &program));
+        float single, *u = vectors[seed], *v = u + H;
+        double lengths[2] = { 0 };
+        OK(tuff_model_read(model, "many.weight_u", u, H * sizeof *u));
+        OK(tuff_model_read(model, "many.weight_v", v, W * sizeof *v));
+        OK(tuff_model_read(model, "one.weight_u", &single, sizeof single));
+        for (int i = 0; i < H + W; i++) lengths[i >= H] += (double)u[i] * (double)u[i];
+        for (int i = 0; i < 2; i++) within("a vector's length", sqrt(lengths[i]), 1, 0.4);
+        within("the only element", (double)single, 1, 0);
+        tuff_program_destroy(program);
+        tuff_graph_destroy(graph);
+        tuff_model_destroy(model);
+    }
+    assert_memory_not_equal(vectors[0], vectors[1], sizeof vectors[0]);
+}
+
 /* ---- running statistics -------------------------------------------------------------------------- */
 
 static void test_instance_statistics(void **state) {
@@ -386,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_topk),
         cmocka_unit_test(test_dropped_parts),
         cmocka_unit_test(test_spectral_iterations),
+        cmocka_unit_test(test_spectral_start),
     };
     return cmocka_run_group_tests_name("long", tests, open_device, close_device);
 }

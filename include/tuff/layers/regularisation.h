@@ -34,7 +34,8 @@ typedef struct tuff_spectral_norm_desc {
 } tuff_spectral_norm_desc;
 /* torch.nn.utils.spectral_norm: weight over the largest singular value of its matrix (axis, all others), as power
  * iterations that training continues find it; evaluation uses where they are. PyTorch's default axis is 0, 1 for
- * transposed convolutions. The vectors start at random: train or load before evaluating. Once a graph for each name. */
+ * transposed convolutions. The vectors start at random, about of length 1: train or load before evaluating. Once a
+ * graph for each name. */
 TUFF_API tuff_tensor *tuff_spectral_norm(tuff_tensor *weight, int32_t axis, const tuff_spectral_norm_desc *desc);
 
 #ifdef __cplusplus
