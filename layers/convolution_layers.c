@@ -75,6 +75,26 @@ static bool check_desc(tuff_tensor *x, const layer_desc *desc) {
     return false;
 }
 
+/* False, with the graph's error, if a descriptor says something else than the weight that it gives. */
+static bool agrees(tuff_graph *graph, const layer_desc *desc) {
+    const tuff_shape *weight = &desc->weight->shape;
+    const char *name = desc->name ? desc->name : "";
+    char text[SHAPE_TEXT];
+    if (desc->bias && desc->no_bias)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': a bias is given, and no_bias is set", desc->call, name);
+    if (weight->rank != 2 + desc->axes) return true; /* the row will say so */
+    int64_t groups = desc->groups ? desc->groups : 1;
+    int64_t channels = desc->transposed ? weight->sizes[1] * groups : weight->sizes[0];
+    bool same = !desc->channels || desc->channels == channels;
+    for (uint32_t i = 0; i < desc->axes; i++)
+        same = same && (!desc->kernel[i] || desc->kernel[i] == weight->sizes[2 + i]);
+    if (!same)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT,
+                   "%s '%s': the weight '%s' %s is given, but channels or kernel are others; leave them 0", desc->call,
+                   name, desc->weight->name, shape_text(weight, text));
+    return graph->result == TUFF_OK;
+}
+
 static tuff_tensor *layer(tuff_tensor *x, const layer_desc *desc) {
     tuff_graph *graph = x->graph;
     if (graph->result != TUFF_OK) return NULL;
@@ -85,7 +105,7 @@ static tuff_tensor *layer(tuff_tensor *x, const layer_desc *desc) {
                            desc->call);
                 return NULL;
             }
-    if (desc->weight) return apply(x, desc, desc->weight, desc->bias);
+    if (desc->weight) return agrees(graph, desc) ? apply(x, desc, desc->weight, desc->bias) : NULL;
     if (desc->bias) {
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s: a bias is given, but no weight", desc->call);
         return NULL;

@@ -311,8 +311,10 @@ static tuff_tensor *apply_classes(const operator* op, tuff_tensor *input, tuff_t
                                   const tuff_cross_entropy_desc *desc) {
     static const tuff_cross_entropy_desc none;
     if (!desc) desc = &none;
+    int64_t ignored;
+    if (!ignored_target(input, op, desc->ignore_index, desc->ignore_zero, &ignored)) return NULL;
     const attribute_value attributes[] = {
-        [IGNORE] = { .i = desc->ignore_index || desc->ignore_zero ? desc->ignore_index : IGNORE_INDEX },
+        [IGNORE] = { .i = ignored },
         [REDUCTION] = { .i = desc->reduction },
         [LABEL_SMOOTHING] = { .f = desc->label_smoothing },
     };

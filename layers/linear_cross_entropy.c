@@ -449,8 +449,10 @@ tuff_tensor *tuff_linear_cross_entropy(tuff_tensor *input, tuff_tensor *weight, 
                                        const tuff_linear_cross_entropy_desc *desc) {
     static const tuff_linear_cross_entropy_desc none;
     if (!desc) desc = &none;
+    int64_t ignored;
+    if (!ignored_target(input, &linear_cross_entropy, desc->ignore_index, desc->ignore_zero, &ignored)) return NULL;
     const attribute_value values[] = {
-        [IGNORE] = { .i = desc->ignore_index || desc->ignore_zero ? desc->ignore_index : IGNORE_INDEX },
+        [IGNORE] = { .i = ignored },
         [REDUCTION] = { .i = desc->reduction },
         [LABEL_SMOOTHING] = { .f = desc->label_smoothing },
     };

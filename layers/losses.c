@@ -26,6 +26,15 @@ tuff_result check_same_shape(inference *inference, uint32_t i, uint32_t k) {
                       shape_text(&b->shape, second));
 }
 
+bool ignored_target(const tuff_tensor *x, const operator* op, int32_t ignore_index, bool ignore_zero,
+                    int64_t *ignored) {
+    *ignored = ignore_index || ignore_zero ? ignore_index : IGNORE_INDEX;
+    if (!x || !ignore_zero || !ignore_index) return true;
+    graph_fail(x->graph, TUFF_ERROR_ARGUMENT, "%s: ignore_zero is set, and ignore_index is %d", op->name,
+               (int)ignore_index);
+    return false;
+}
+
 tuff_tensor *apply_loss(const operator* op, tuff_tensor *const *inputs, uint32_t count, uint32_t required,
                         const attribute_value *attributes, int64_t reduction, int64_t choices) {
     for (uint32_t i = 0; i < required; i++)

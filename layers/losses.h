@@ -25,6 +25,8 @@ tuff_tensor *apply_loss(const operator* op, tuff_tensor *const *inputs, uint32_t
 /* PyTorch's default. */
 enum { IGNORE_INDEX = -100 };
 
+/* What a descriptor says of the target that counts nothing; false, with x's graph's error, if it says two things. */
+bool ignored_target(const tuff_tensor *x, const operator* op, int32_t ignore_index, bool ignore_zero, int64_t *ignored);
 /* Fails unless they are of those shapes. */
 tuff_result check_targets(inference *inference, const tuff_tensor *logits, const tuff_tensor *target);
 /* (N, 1, ...): x[n, target[n], ...]; 0 where the target is ignore_index, NaN where it is no class. */

@@ -318,13 +318,20 @@ static bool declare_weights(tuff_graph *graph, const tuff_recurrent_desc *desc, 
     return true;
 }
 
-static bool check_desc(tuff_graph *graph, const char *call, const tuff_recurrent_desc *desc, const tuff_tensor *x,
-                       int64_t layers) {
+static bool check_desc(tuff_graph *graph, const operator* op, const char *call, const tuff_recurrent_desc *desc,
+                       const tuff_tensor *x, int64_t layers) {
     char text[SHAPE_TEXT];
     if (!layer_is_named(graph, call, desc->name)) return false;
-    if (desc->hidden_size < 1 || desc->hidden_size > INT32_MAX || layers < 1 || layers > UINT16_MAX)
-        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': hidden_size is %lld, num_layers %lld; both must be at least 1",
-                   call, desc->name, (long long)desc->hidden_size, (long long)layers);
+    if (desc->hidden_size < 1 || desc->hidden_size > INT32_MAX)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': hidden_size is %lld, it must be 1 to %d", call, desc->name,
+                   (long long)desc->hidden_size, INT32_MAX);
+    else if (layers < 1 || layers > UINT16_MAX)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': num_layers is %lld, it must be 1 to %d (0 stands for 1)", call,
+                   desc->name, (long long)layers, UINT16_MAX);
+    else if (desc->relu && op != &row_rnn)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': relu is tuff_rnn's alone", call, desc->name);
+    else if (desc->cx && op != &row_lstm)
+        graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': cx is tuff_lstm's alone", call, desc->name);
     else if (!(desc->dropout >= 0 && desc->dropout <= 1))
         graph_fail(graph, TUFF_ERROR_ARGUMENT, "%s '%s': dropout is %g, it must be in [0, 1]", call, desc->name,
                    (double)desc->dropout);
@@ -354,7 +361,7 @@ static tuff_tensor *network(const operator* op, const char *call, tuff_tensor *x
     static const tuff_recurrent_desc none;
     if (!desc) desc = &none;
     int64_t layers = desc->num_layers == 0 ? 1 : desc->num_layers;
-    if (!check_desc(graph, call, desc, x, layers)) return NULL;
+    if (!check_desc(graph, op, call, desc, x, layers)) return NULL;
     attribute_value attributes[ATTRIBUTE_COUNT + 1] = { [ATTRIBUTE_LAYERS] = { .i = 1 },
                                                         [ATTRIBUTE_BIAS] = { .i = !desc->no_bias },
                                                         [ATTRIBUTE_BATCH_FIRST] = { .i = desc->batch_first },

@@ -3,6 +3,7 @@
 
 #include "runtime/program/view.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,11 @@ static tuff_result check_desc(const state_desc *desc) {
                          shape_text(&desc->shape, text));
     if (desc->init.kind > TUFF_INIT_XAVIER_NORMAL)
         return error_set(TUFF_ERROR_ARGUMENT, "'%s': %d is not a tuff_init", desc->name, (int)desc->init.kind);
+    /* a constant may be infinite: masks are */
+    bool valued = desc->init.kind != TUFF_INIT_DEFAULT && desc->init.kind != TUFF_INIT_ZEROS;
+    if (valued && (isnan(desc->init.value) || (isinf(desc->init.value) && desc->init.kind != TUFF_INIT_CONSTANT)))
+        return error_set(TUFF_ERROR_ARGUMENT, "'%s': the initialiser's value is %g", desc->name,
+                         (double)desc->init.value);
     return TUFF_OK;
 }
 

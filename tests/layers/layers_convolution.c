@@ -39,6 +39,26 @@ static void conv2d(layers_case *c) {
                                             .groups = 6,
                                             .padding_same = true });
     layers_expect(y, "conv2d", "groups=6 padding=same");
+    layers_expect(tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)),
+                                                      .channels = 4,
+                                                      .kernel = { 2, 3 } }),
+                  "conv2d", "");
+    tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)), .kernel = { 2, 2 } });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_conv2d [4, 6, 2, 3] kernel");
+    x = layers_input(c, TUFF_SHAPE(2, 6, 9, 7));
+    tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)), .channels = 6 });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_conv2d [4, 6, 2, 3] channels");
+    x = layers_input(c, TUFF_SHAPE(2, 6, 9, 7));
+    tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)),
+                                        .bias = layers_input(c, TUFF_SHAPE(4)),
+                                        .no_bias = true });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_conv2d bias no_bias");
+    x = layers_input(c, TUFF_SHAPE(2, 6, 9, 7));
+    layers_expect(
+        tuff_conv_transpose2d(x, &(tuff_conv_transpose2d_desc){ .weight = layers_input(c, TUFF_SHAPE(6, 2, 2, 3)),
+                                                                .channels = 4,
+                                                                .groups = 2 }),
+        "conv_transpose2d", "groups=2");
     tuff_conv2d(x, &(tuff_conv2d_desc){ .name = "conv3", .channels = 4 });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "conv3 kernel");
     tuff_conv2d(layers_input(c, TUFF_SHAPE(2, 6, 9, 7)),

@@ -26,6 +26,12 @@ static void of_classes(layers_case *c) {
     tuff_cross_entropy(layers_input(c, TUFF_SHAPE(4, 5)), layers_index(c, TUFF_SHAPE(4)),
                        &(tuff_cross_entropy_desc){ .reduction = TUFF_REDUCE_BATCH_MEAN });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "cross_entropy reduction");
+    tuff_cross_entropy(layers_input(c, TUFF_SHAPE(4, 5)), layers_index(c, TUFF_SHAPE(4)),
+                       &(tuff_cross_entropy_desc){ .ignore_zero = true, .ignore_index = 3 });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "cross_entropy ignore_zero 3");
+    tuff_nll_loss(layers_input(c, TUFF_SHAPE(4, 5)), layers_index(c, TUFF_SHAPE(4)),
+                  &(tuff_nll_loss_desc){ .ignore_zero = true, .ignore_index = -100 });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "nll_loss ignore_zero -100");
 }
 
 static void of_a_linear_layer(layers_case *c) {
@@ -42,6 +48,10 @@ static void of_a_linear_layer(layers_case *c) {
     tuff_linear_cross_entropy(layers_input(c, TUFF_SHAPE(3, 4)), layers_input(c, TUFF_SHAPE(5, 4)),
                               layers_index(c, TUFF_SHAPE(4)), NULL);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "linear_cross_entropy target [4] [3, 4]");
+    x = layers_input(c, TUFF_SHAPE(3, 4)), weight = layers_input(c, TUFF_SHAPE(5, 4));
+    tuff_linear_cross_entropy(x, weight, layers_index(c, TUFF_SHAPE(3)),
+                              &(tuff_linear_cross_entropy_desc){ .ignore_zero = true, .ignore_index = 3 });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "linear_cross_entropy ignore_zero 3");
 }
 
 static void of_numbers(layers_case *c) {

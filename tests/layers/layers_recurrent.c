@@ -50,6 +50,26 @@ static void gru(layers_case *c) {
     layers_expect_state(c, "gru.weight_hh_l1", TUFF_STATE_PARAMETER, TUFF_SHAPE(18, 6));
     tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru3", .hidden_size = 6, .hx = hx }, &h_n);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "gru3 hx num_layers");
+    x = layers_input(c, TUFF_SHAPE(3, 5, 4));
+    tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru", .hidden_size = 6, .relu = true }, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_gru relu tuff_rnn");
+    tuff_lstm(layers_input(c, TUFF_SHAPE(3, 5, 4)),
+              &(tuff_recurrent_desc){ .name = "lstm", .hidden_size = 6, .relu = true }, NULL, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_lstm relu tuff_rnn");
+    x = layers_input(c, TUFF_SHAPE(3, 5, 4));
+    tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru", .hidden_size = 6, .cx = layers_input(c, TUFF_SHAPE(1, 3, 6)) },
+             NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_gru cx tuff_lstm");
+    x = layers_input(c, TUFF_SHAPE(3, 5, 4));
+    tuff_rnn(x, &(tuff_recurrent_desc){ .name = "rnn", .hidden_size = 6, .cx = layers_input(c, TUFF_SHAPE(1, 3, 6)) },
+             NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "tuff_rnn cx tuff_lstm");
+    x = layers_input(c, TUFF_SHAPE(3, 5, 4));
+    tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru", .hidden_size = INT64_C(1) << 40 }, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "hidden_size 1099511627776 2147483647");
+    x = layers_input(c, TUFF_SHAPE(3, 5, 4));
+    tuff_gru(x, &(tuff_recurrent_desc){ .name = "gru", .hidden_size = 6, .num_layers = 100000000 }, NULL);
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "num_layers 100000000 65535");
 }
 
 /* More weights than a row takes. */

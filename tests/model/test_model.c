@@ -184,6 +184,14 @@ static void test_errors(void **state) {
     assert_int_equal(model_declare(model, &again, &entry), TUFF_ERROR_SHAPE);
     again = (state_desc){ .name = "w", .shape = TUFF_SHAPE(3), .init = { TUFF_INIT_KAIMING_UNIFORM, 0 } };
     assert_int_equal(model_declare(model, &again, &entry), TUFF_ERROR_SHAPE);
+    static const tuff_init_desc impossible[] = { { TUFF_INIT_NORMAL, NAN },
+                                                 { TUFF_INIT_CONSTANT, NAN },
+                                                 { TUFF_INIT_UNIFORM, INFINITY } };
+    for (int i = 0; i < 3; i++) {
+        again = (state_desc){ .name = "w", .shape = TUFF_SHAPE(3), .init = impossible[i] };
+        assert_int_equal(model_declare(model, &again, &entry), TUFF_ERROR_ARGUMENT);
+        assert_non_null(strstr(tuff_last_message(), "'w': the initialiser's value"));
+    }
     assert_int_equal(tuff_model_state_count(model), 4);
 
     assert_null(tuff_sgd_create(model, &(tuff_sgd_desc){ .nesterov = true }));

@@ -1,8 +1,8 @@
 /* Convolutions. <tuff/layers.h> says what holds for all functions here.
  *
  * In all descriptors `weight`, and with it `bias`, may be a tensor in place of parameters of the layer's own; name,
- * channels and kernel then need not be given. x may be one image, without the axis N. A group for each channel
- * (depthwise) has kernels of its own. */
+ * channels and kernel then need not be given (channels and kernel must be the weight's where they are). x may be one
+ * image, without the axis N. A group for each channel (depthwise) has kernels of its own. */
 #ifndef TUFF_PUBLIC_CONVOLUTION_H
 #define TUFF_PUBLIC_CONVOLUTION_H
 

@@ -24,7 +24,7 @@ typedef struct tuff_cross_entropy_desc {
     tuff_loss_reduction reduction;
     tuff_tensor *weight;   /* (C), what each class counts; NULL: 1 */
     int32_t ignore_index;  /* this target counts nothing; 0: -100, as in PyTorch */
-    bool ignore_zero;      /* ignore_index is 0: class 0 counts nothing */
+    bool ignore_zero;      /* ignore_index is 0 and means it: class 0 counts nothing */
     float label_smoothing; /* in [0, 1] */
 } tuff_cross_entropy_desc;
 
