@@ -2,6 +2,7 @@
 #ifndef TUFF_LAYERS_ALONG_H
 #define TUFF_LAYERS_ALONG_H
 
+#include "layers/axes.h"
 #include "layers/flat.h"
 
 typedef struct along {
@@ -41,10 +42,8 @@ static inline int64_t along_step(const lowering *lowering, const view *const *vi
 
 /* The graph's error if x has no such axis. */
 static inline tuff_result along_check(inference *inference, const tuff_tensor *x, int64_t axis) {
-    char text[160], shape[SHAPE_TEXT];
-    if (axis >= -(int64_t)x->shape.rank && axis < x->shape.rank) return TUFF_OK;
-    return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s has no axis %lld",
-                      node_text(inference->node, text), x->name, shape_text(&x->shape, shape), (long long)axis);
+    uint32_t found;
+    return axis_check_of(inference, x, axis, x->shape.rank, &found);
 }
 
 #endif

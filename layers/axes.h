@@ -4,6 +4,8 @@
 
 #include "runtime/graph/operator.h"
 
+#include <stdio.h>
+
 /* An axis that may count from the end; false if there is none such. */
 static inline bool axis_find(int64_t axis, uint32_t rank, uint32_t *found) {
     *found = 0;
@@ -17,15 +19,20 @@ static inline uint32_t axis_of(int64_t axis, uint32_t rank) {
     return (uint32_t)(axis < 0 ? axis + rank : axis);
 }
 
-/* An axis of the node's input 0, or the graph's error. */
-static inline tuff_result axis_check(inference *inference, int64_t axis, uint32_t rank, uint32_t *found) {
-    const node *node = inference->node;
-    char text[160], shape[SHAPE_TEXT];
+/* An axis of x, or of what has `rank` axes and is made of it; or the graph's error. */
+static inline tuff_result axis_check_of(inference *inference, const tuff_tensor *x, int64_t axis, uint32_t rank,
+                                        uint32_t *found) {
+    char text[160], shape[SHAPE_TEXT], possible[48] = "it has no axes";
     if (axis_find(axis, rank, found)) return TUFF_OK;
-    return graph_fail(inference->graph, TUFF_ERROR_SHAPE,
-                      "%s: there is no axis %lld for '%s' %s; %d to %d are possible", node_text(node, text),
-                      (long long)axis, node->inputs[0]->name, shape_text(&node->inputs[0]->shape, shape), -(int)rank,
-                      (int)rank - 1);
+    if (rank) snprintf(possible, sizeof possible, "%d to %d are possible", -(int)rank, (int)rank - 1);
+    return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: there is no axis %lld for '%s' %s; %s",
+                      node_text(inference->node, text), (long long)axis, x->name, shape_text(&x->shape, shape),
+                      possible);
+}
+
+/* The same of the node's input 0. */
+static inline tuff_result axis_check(inference *inference, int64_t axis, uint32_t rank, uint32_t *found) {
+    return axis_check_of(inference, inference->node->inputs[0], axis, rank, found);
 }
 
 /* In shape.c: whether a public function was given no more axes than there can be; the graph's error otherwise. */

@@ -74,10 +74,15 @@ static void set_passes(const node *node, attribute_value passes[PASS_ATTRIBUTES]
     for (uint32_t i = 0; i < axes_of(node); i++) set_padding(node, i, passes);
 }
 
-static bool is_between(const attribute_value *numbers, uint32_t axes, int64_t least) {
-    for (uint32_t i = 0; i < axes; i++)
-        if (numbers->list[i] < least || numbers->list[i] > INT16_MAX) return false;
-    return true;
+static tuff_result check_numbers(inference *inference, const char *name, const attribute_value *numbers,
+                                 int64_t least) {
+    char text[160];
+    for (uint32_t i = 0; i < axes_of(inference->node); i++)
+        if (numbers->list[i] < least || numbers->list[i] > INT16_MAX)
+            return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: %s is %lld, it must be %lld to %d",
+                              node_text(inference->node, text), name, (long long)numbers->list[i], (long long)least,
+                              INT16_MAX);
+    return TUFF_OK;
 }
 
 static tuff_result check_attributes(inference *inference) {
@@ -89,10 +94,9 @@ static tuff_result check_attributes(inference *inference) {
     const attribute_value *padding = &a[transposed ? TRANSPOSE_PADDING : CONV_PADDING];
     char text[160];
     node_text(node, text);
-    if (!is_between(stride, axes, 1) || !is_between(dilation, axes, 1)
-        || (padding->i >= 0 && !is_between(padding, axes, 0)))
-        return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,
-                          "%s: stride and dilation must be 1 to %d, padding 0 to %d", text, INT16_MAX, INT16_MAX);
+    TRY(check_numbers(inference, "stride", stride, 1));
+    TRY(check_numbers(inference, "dilation", dilation, 1));
+    if (padding->i >= 0) TRY(check_numbers(inference, "padding", padding, 0));
     for (uint32_t i = 0; i < axes; i++) {
         if (!transposed && padding->i == PADDING_SAME && stride->list[i] != 1)
             return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT,

@@ -35,9 +35,7 @@ static tuff_result sliced_shape(inference *inference, const tuff_tensor *x, tuff
     uint32_t axis;
     int64_t start;
     char text[160], shape[SHAPE_TEXT];
-    if (!axis_find(node->attributes[SLICE_DIM].i, x->shape.rank, &axis))
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s has no axis %lld", node_text(node, text),
-                          x->name, shape_text(&x->shape, shape), (long long)node->attributes[SLICE_DIM].i);
+    TRY(axis_check_of(inference, x, node->attributes[SLICE_DIM].i, x->shape.rank, &axis));
     if (node->attributes[SLICE_STEP].i < 1)
         return graph_fail(inference->graph, TUFF_ERROR_ARGUMENT, "%s: step is %lld; it must be 1 or more (see flip)",
                           node_text(node, text), (long long)node->attributes[SLICE_STEP].i);

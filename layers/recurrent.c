@@ -104,11 +104,11 @@ static tuff_result check_weights(inference *inference, form *f) {
     node_text(node, text);
     const int64_t most = MAX_INPUTS - f->first_weight;
     if (f->layers < 1 || f->layers > most || f->layers * f->directions * f->kinds > most)
-        return graph_fail(
-            graph, TUFF_ERROR_ARGUMENT,
-            "%s: num_layers is %lld; at least 1, and %lld weights at most are possible (the layer's function "
-            "has no such limit)",
-            text, (long long)f->layers, (long long)most);
+        return graph_fail(graph, TUFF_ERROR_ARGUMENT,
+                          "%s: num_layers is %lld, it must be 1 to %lld here: %lld weights at most are possible (the "
+                          "layer's function "
+                          "has no such limit)",
+                          text, (long long)f->layers, (long long)(most / (f->directions * f->kinds)), (long long)most);
     int64_t wanted = f->layers * f->directions * f->kinds, given = (int64_t)node->input_count - f->first_weight;
     if (given > wanted)
         return graph_fail(graph, TUFF_ERROR_ARGUMENT,

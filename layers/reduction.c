@@ -4,6 +4,7 @@
  * the last place: the kernel adds in a tree and keeps what it rounds away (shaders/reduction/reduce.comp). */
 #include "layers/reduction.h"
 
+#include "layers/axes.h"
 #include "layers/families.h"
 #include "layers/pointwise.h"
 #include "layers/reduce.h"
@@ -54,14 +55,12 @@ static tuff_result check_axes(inference *inference, const tuff_tensor *x) {
     const node *node = inference->node;
     const attribute_value *axes = &node->attributes[AXES];
     char text[160], shape[SHAPE_TEXT];
-    int64_t rank = x->shape.rank;
-    uint32_t mask = 0;
+    uint32_t mask = 0, axis;
     for (int64_t i = 0; i < axes->i; i++) {
-        int64_t axis = axes->list[i] < 0 ? axes->list[i] + rank : axes->list[i];
-        if (axis < 0 || axis >= rank || mask >> axis & 1)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: axis %lld of '%s' %s %s", node_text(node, text),
-                              (long long)axes->list[i], x->name, shape_text(&x->shape, shape),
-                              axis < 0 || axis >= rank ? "does not exist" : "is named twice");
+        TRY(axis_check_of(inference, x, axes->list[i], x->shape.rank, &axis));
+        if (mask >> axis & 1)
+            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: axis %lld of '%s' %s is named twice",
+                              node_text(node, text), (long long)axes->list[i], x->name, shape_text(&x->shape, shape));
         mask |= 1u << axis;
     }
     return TUFF_OK;

@@ -3,6 +3,7 @@
  *   y = (x - mean) / sqrt(var + epsilon) * weight + bias
  *
  * over some axes of a view of x, which the kernels of norm_rows.c see as rows. */
+#include "layers/axes.h"
 #include "layers/normalisation.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
@@ -449,11 +450,8 @@ static tuff_result infer_normalize(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
     const attribute_value *axes = &node->attributes[NORM_AXES];
-    char text[160], shape[SHAPE_TEXT];
-    for (int64_t i = 0; i < axes->i; i++)
-        if (axes->list[i] < -(int64_t)x->shape.rank || axes->list[i] >= x->shape.rank)
-            return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s has no axis %lld", node_text(node, text),
-                              x->name, shape_text(&x->shape, shape), (long long)axes->list[i]);
+    uint32_t axis;
+    for (int64_t i = 0; i < axes->i; i++) TRY(axis_check(inference, axes->list[i], x->shape.rank, &axis));
     inference->shapes[0] = x->shape;
     return TUFF_OK;
 }

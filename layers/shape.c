@@ -79,8 +79,8 @@ static tuff_result infer_reshape(inference *inference) {
     tuff_shape shape = { .rank = (uint32_t)wanted->i };
     int64_t known = 1, count = tuff_shape_count(&node->inputs[0]->shape);
     uint32_t open = UINT32_MAX;
+    for (uint32_t i = 0; i < shape.rank; i++) shape.sizes[i] = wanted->list[i]; /* all of it, for the message */
     for (uint32_t i = 0; i < shape.rank; i++) {
-        shape.sizes[i] = wanted->list[i];
         if (shape.sizes[i] == -1 && open == UINT32_MAX) {
             open = i;
             continue;

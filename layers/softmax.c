@@ -5,6 +5,7 @@
  * The gradients are built from the outputs: y (g - sum g y), and g - exp(y) sum g. */
 #include "layers/softmax.h"
 
+#include "layers/axes.h"
 #include "layers/pointwise.h"
 
 static const attribute axis_attribute[] = { { .name = "dim", .type = ATTRIBUTE_INT, .value.i = -1 } };
@@ -12,11 +13,8 @@ static const attribute axis_attribute[] = { { .name = "dim", .type = ATTRIBUTE_I
 static tuff_result infer_softmax(inference *inference) {
     const node *node = inference->node;
     const tuff_tensor *x = node->inputs[0];
-    int64_t axis = node->attributes[0].i, rank = x->shape.rank;
-    char text[160], shape[SHAPE_TEXT];
-    if (axis < -rank || axis >= rank)
-        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: '%s' %s has no axis %lld", node_text(node, text),
-                          x->name, shape_text(&x->shape, shape), (long long)axis);
+    uint32_t axis;
+    TRY(axis_check(inference, node->attributes[0].i, x->shape.rank, &axis));
     inference->shapes[0] = x->shape;
     return TUFF_OK;
 }

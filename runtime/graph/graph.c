@@ -179,8 +179,8 @@ static tuff_result check_input(tuff_graph *graph, const operator* op, uint32_t i
         if (types >> type & 1)
             snprintf(possible + strlen(possible), sizeof possible - strlen(possible), "%s%s", *possible ? " or " : "",
                      type_text((tuff_type)type));
-    return graph_fail(graph, TUFF_ERROR_SHAPE, "%s '%s': input '%s' ('%s') is %s, it must be %s", op->name, label, name,
-                      input->name, type_text(input->type), possible);
+    return graph_fail(graph, TUFF_ERROR_SHAPE, "%s '%s': input '%s' ('%s') is %s, it must be %s; convert it by tuff_to",
+                      op->name, label, name, input->name, type_text(input->type), possible);
 }
 
 static tuff_result check_inputs(tuff_graph *graph, const operator* op, tuff_tensor *const *inputs, uint32_t count,

@@ -59,6 +59,12 @@ static void conv2d(layers_case *c) {
                                                                 .channels = 4,
                                                                 .groups = 2 }),
         "conv_transpose2d", "groups=2");
+    tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)), .stride = { 1, -2 } });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "conv2d stride -2 32767");
+    x = layers_input(c, TUFF_SHAPE(2, 6, 9, 7));
+    tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = layers_input(c, TUFF_SHAPE(4, 6, 2, 3)), .padding = { -1, 0 } });
+    layers_expect_error(c, TUFF_ERROR_ARGUMENT, "conv2d padding -1 32767");
+    x = layers_input(c, TUFF_SHAPE(2, 6, 9, 7));
     tuff_conv2d(x, &(tuff_conv2d_desc){ .name = "conv3", .channels = 4 });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "conv3 kernel");
     tuff_conv2d(layers_input(c, TUFF_SHAPE(2, 6, 9, 7)),

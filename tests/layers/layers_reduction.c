@@ -17,7 +17,11 @@ static void over_axes(layers_case *c) {
     layers_expect(tuff_norm(x, -INFINITY, &desc), "norm", "dim=0,-1 keepdim=true p=-inf");
     layers_expect(tuff_logsumexp(x, &desc), "logsumexp", "dim=0,-1 keepdim=true");
     tuff_amin(x, &(tuff_reduce_desc){ .axes = { 3 }, .axis_count = 1 });
-    layers_expect_error(c, TUFF_ERROR_SHAPE, "amin axis 3 [3, 5, 2]");
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "amin axis 3 [3, 5, 2] -3 to 2");
+    tuff_sum(layers_input(c, TUFF_SCALAR), &(tuff_reduce_desc){ .axes = { 0 }, .axis_count = 1 });
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "sum axis 0 [] no axes");
+    tuff_sum(layers_index(c, TUFF_SHAPE(4)), NULL);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "sum int32 float32 tuff_to");
     tuff_sum(layers_input(c, TUFF_SHAPE(3, 5)), &(tuff_reduce_desc){ .axes = { 0, -2 }, .axis_count = 2 });
     layers_expect_error(c, TUFF_ERROR_SHAPE, "sum twice");
 }
@@ -39,7 +43,9 @@ static void along_an_axis(layers_case *c) {
     tuff_topk(x, 6, 1, NULL, NULL);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "topk k 6 [3, 5]");
     tuff_cumsum(layers_input(c, TUFF_SHAPE(4)), 1);
-    layers_expect_error(c, TUFF_ERROR_SHAPE, "cumsum axis 1 [4]");
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "cumsum axis 1 [4] -1 to 0");
+    tuff_softmax(layers_input(c, TUFF_SCALAR), 0);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "softmax axis 0 [] no axes");
     tuff_argmax(layers_input(c, TUFF_SHAPE(3, 4)), &(tuff_reduce_desc){ .axes = { 0, 1 }, .axis_count = 2 });
     layers_expect_error(c, TUFF_ERROR_ARGUMENT, "argmax 2 axes");
 }

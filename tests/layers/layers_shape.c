@@ -31,6 +31,14 @@ static void views(layers_case *c) {
 
     tuff_reshape(x, TUFF_SHAPE(7, -1));
     layers_expect_error(c, TUFF_ERROR_SHAPE, "reshape [4, [7,");
+    tuff_reshape(layers_input(c, TUFF_SHAPE(4, 3)), TUFF_SHAPE(0, 6));
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "reshape [4, 3] [0, 6]");
+    tuff_reshape(layers_input(c, TUFF_SHAPE(4, 3)), TUFF_SHAPE(-2, 3));
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "reshape [4, 3] [-2, 3]");
+    tuff_reshape(layers_input(c, TUFF_SHAPE(4, 3)), TUFF_SHAPE(INT64_C(1) << 32, INT64_C(1) << 32));
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "reshape [4, 3] [4294967296, 4294967296]");
+    tuff_flip(layers_input(c, TUFF_SCALAR), (int32_t[]){ 0 }, 1);
+    layers_expect_error(c, TUFF_ERROR_SHAPE, "flip axis 0 [] no axes");
     x = layers_input(c, TUFF_SHAPE(4, 6));
     tuff_slice(x, 1, 3, 3, 1);
     layers_expect_error(c, TUFF_ERROR_SHAPE, "slice axis [4, 6] between");
@@ -154,5 +162,7 @@ static void moves(layers_case *c) {
     assert_null(tuff_pad(NULL, NULL));
 }
 
-static const layers_test tests[] = { { "views", views }, { "no lists", no_lists }, { "parts", parts }, { "moves", moves } };
+static const layers_test tests[] = {
+    { "views", views }, { "no lists", no_lists }, { "parts", parts }, { "moves", moves }
+};
 const layers_family LAYERS_SHAPE = LAYERS_FAMILY(tests);

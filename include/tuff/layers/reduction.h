@@ -57,8 +57,9 @@ TUFF_API tuff_tensor *tuff_topk(tuff_tensor *x, int64_t k, int32_t axis, const t
 /* torch.cumsum. Each sum is off by about a unit in its last place, however long the axis. */
 TUFF_API tuff_tensor *tuff_cumsum(tuff_tensor *x, int32_t axis);
 
-TUFF_API tuff_tensor *tuff_softmax(tuff_tensor *x, int32_t axis);     /* torch.softmax */
-TUFF_API tuff_tensor *tuff_log_softmax(tuff_tensor *x, int32_t axis); /* torch.log_softmax */
+/* torch.softmax, torch.log_softmax; but a tensor without axes is refused, where PyTorch lets it have one. */
+TUFF_API tuff_tensor *tuff_softmax(tuff_tensor *x, int32_t axis);
+TUFF_API tuff_tensor *tuff_log_softmax(tuff_tensor *x, int32_t axis);
 
 #ifdef __cplusplus
 }
