@@ -10,6 +10,7 @@
 /* ---- concatenation ------------------------------------------------------------------------------- */
 
 enum { MAX_JOINED = MAX_INPUTS - 2 }; /* its gradients have other inputs, too */
+_Static_assert(MAX_JOINED == 22, "the rows' limits say so");
 static const attribute concat_attributes[] = { { .name = "dim", .type = ATTRIBUTE_INT } };
 
 static tuff_result check_joined(inference *inference, const tuff_tensor *x, uint32_t axis) {
@@ -69,6 +70,7 @@ static const operator operator_concat = { .name = "concat",
                                           .types = { TYPE_ANY },
                                           .flags = OPERATOR_FOLLOWS,
                                           .pytorch = "torch.cat",
+                                          .limits = "at most 22 tensors a row; tuff_concat takes any number",
                                           .attributes = concat_attributes,
                                           .attribute_count = 1,
                                           .infer = infer_concat,
@@ -214,6 +216,7 @@ static const operator operator_stack = { .name = "stack",
                                          .inputs = { "tensors*" },
                                          .types = { TYPE_ANY },
                                          .pytorch = "torch.stack",
+                                         .limits = "at most 22 tensors a row; tuff_stack takes any number",
                                          .attributes = concat_attributes,
                                          .attribute_count = 1,
                                          .infer = infer_stack,

@@ -36,7 +36,7 @@ static const operator linear = {
     .formula = "y = input weight^T + bias",
     .inputs = { "input", "weight", "bias?" },
     .pytorch = "torch.nn.functional.linear",
-    .limits = "a weight of one axis (tuff_matmul takes it)",
+    .limits = "no weight of one axis (tuff_matmul takes it)",
     .infer = infer,
     .expand = expand,
 };

@@ -167,6 +167,7 @@ static const operator batch_norm = {
         "y = (x - mean) / sqrt(var + eps) * weight + bias; without running statistics the batch's, in evaluation too",
     .inputs = { "input", "running_mean?", "running_var?", "weight?", "bias?" },
     .pytorch = "torch.nn.functional.batch_norm",
+    .limits = "no momentum: the running statistics are read, tuff_batch_norm updates them",
     .attributes = norm_attributes,
     .attribute_count = 1,
     .infer = infer_norm,

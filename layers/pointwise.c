@@ -44,10 +44,10 @@ GRADIENT_2(add, g, g)
 GRADIENT_2(sub, g, tuff_neg(g))
 GRADIENT_2(mul, tuff_mul(g, b), tuff_mul(g, a))
 GRADIENT_2(div, tuff_div(g, b), tuff_neg(tuff_div(tuff_mul(g, y), b)))
-NUMBERS_2(add, CHAIN_ADD, CHAIN_INT_ADD, "a + b")
-NUMBERS_2(sub, CHAIN_SUB, CHAIN_INT_SUB, "a - b")
-NUMBERS_2(mul, CHAIN_MUL, CHAIN_INT_MUL, "a * b")
-ROW_2(div, CHAIN_DIV, "a / b")
+NUMBERS_2(add, CHAIN_ADD, CHAIN_INT_ADD, "a + b", "; no alpha")
+NUMBERS_2(sub, CHAIN_SUB, CHAIN_INT_SUB, "a - b", "; no alpha")
+NUMBERS_2(mul, CHAIN_MUL, CHAIN_INT_MUL, "a * b", "")
+ROW_2(div, CHAIN_DIV, "a / b", "no rounding_mode")
 
 enum { SCALE_FACTOR = 0, SCALE_OFFSET };
 static const attribute scale_attributes[] = {
@@ -116,9 +116,9 @@ static tuff_tensor *share_of(tuff_tensor *a, tuff_tensor *b, tuff_tensor *g) {
 GRADIENT_2(maximum, share_of(a, b, g), share_of(b, a, g))
 GRADIENT_2(minimum, share_of(b, a, g), share_of(a, b, g))
 NUMBERS_2(maximum, CHAIN_MAX, CHAIN_INT_MAX,
-          "max(a, b); NaN where either is one; a tie shares the gradient half and half")
+          "max(a, b); NaN where either is one; a tie shares the gradient half and half", "")
 NUMBERS_2(minimum, CHAIN_MIN, CHAIN_INT_MIN,
-          "min(a, b); NaN where either is one; a tie shares the gradient half and half")
+          "min(a, b); NaN where either is one; a tie shares the gradient half and half", "")
 
 enum { CLAMP_MIN = 0, CLAMP_MAX };
 static const attribute clamp_attributes[] = {

@@ -41,11 +41,13 @@
                                              .flags = OPERATOR_INTERNAL,                                               \
                                              .chain_op = op,                                                           \
                                              .gradient = gradient_##row };
-#define ROW_2(row, op, text)                                                                                           \
+/* less: what PyTorch can do and this cannot. */
+#define ROW_2(row, op, text, less)                                                                                     \
     static const operator operator_##row = { .name = #row,                                                             \
                                              .formula = text,                                                          \
                                              .inputs = { "input", "other" },                                           \
                                              .pytorch = "torch." #row,                                                 \
+                                             .limits = less,                                                           \
                                              .chain_op = op,                                                           \
                                              .gradient = gradient_##row };
 /* Rows of float32 and of int32 numbers. */
@@ -58,13 +60,13 @@
                                              .chain_op = op,                                                           \
                                              .chain_op_i32 = int_op,                                                   \
                                              .gradient = gradient_##row };
-#define NUMBERS_2(row, op, int_op, text)                                                                               \
+#define NUMBERS_2(row, op, int_op, text, less)                                                                         \
     static const operator operator_##row = { .name = #row,                                                             \
                                              .formula = text,                                                          \
                                              .inputs = { "input", "other" },                                           \
                                              .types = { TYPE_F32 | TYPE_I32, TYPE_F32 | TYPE_I32 },                    \
                                              .pytorch = "torch." #row,                                                 \
-                                             .limits = "both of one type",                                             \
+                                             .limits = "both of one type" less,                                        \
                                              .chain_op = op,                                                           \
                                              .chain_op_i32 = int_op,                                                   \
                                              .gradient = gradient_##row };
