@@ -76,6 +76,10 @@ static const attribute shape_attribute[] = { { .name = "shape", .type = ATTRIBUT
 static tuff_result infer_reshape(inference *inference) {
     const node *node = inference->node;
     const attribute_value *wanted = &node->attributes[0];
+    char text[160];
+    if (wanted->i > TUFF_MAX_RANK)
+        return graph_fail(inference->graph, TUFF_ERROR_SHAPE, "%s: %lld axes are more than %d", node_text(node, text),
+                          (long long)wanted->i, TUFF_MAX_RANK);
     tuff_shape shape = { .rank = (uint32_t)wanted->i };
     int64_t known = 1, count = tuff_shape_count(&node->inputs[0]->shape);
     uint32_t open = UINT32_MAX;
