@@ -137,8 +137,7 @@ tuff_tensor *gather_rows(tuff_tensor *x, tuff_tensor *index, uint32_t dim, bool 
         [GATHER_DIM] = { .i = dim }, [GATHER_SHARED] = { .i = shared }, [GATHER_ZERO] = { .i = zero }
     };
     /* the kernel moves words */
-    if (x && x->type == TUFF_U8)
-        return tuff_to(gather_rows(tuff_to(x, TUFF_I32), index, dim, shared, zero), TUFF_U8);
+    if (x && x->type == TUFF_U8) return tuff_to(gather_rows(tuff_to(x, TUFF_I32), index, dim, shared, zero), TUFF_U8);
     return apply_binary(&operator_gather_rows, x, index, attributes);
 }
 

@@ -109,7 +109,9 @@ static tuff_result attempt_compare(attempt *a, trial *t) {
         tuff_result result = read_doubles(a->program, e->tensor, got);
         for (int64_t j = 0; result == TUFF_OK && j < e->want->count; j++) {
             /* what integers have in the place of NaN */
-            if (isnan(e->want->v[j]) && tuff_tensor_type(e->tensor) == TUFF_I32 && got[j] == INT32_MIN) got[j] = NAN;
+            tuff_type type = tuff_tensor_type(e->tensor);
+            bool stands_for_nan = type == TUFF_I32 ? got[j] == INT32_MIN : type == TUFF_U8 && got[j] == 0;
+            if (isnan(e->want->v[j]) && stands_for_nan) got[j] = NAN;
             double error = trial_error(got[j], e->want->v[j], ref_tolerance(e->want, j));
             double epsilons = fabs(got[j] - e->want->v[j]) / (FLT_EPSILON * e->want->abs[j] + FLT_MIN);
             if (epsilons > t->epsilons) t->epsilons = epsilons;

@@ -107,6 +107,7 @@ FORWARD(cross_entropy_forward) {
             double q = wanted(&r, row, c);
             if (q != 0) add_loss(y, row, -q * log_p->v[at], q * log_p->abs[at], share);
         }
+    if (isinf(share)) y->v[0] = NAN; /* the mean of no targets */
     y->terms += (double)r.classes;
     ref_free(log_p);
     return y;
@@ -118,6 +119,7 @@ GRADIENT(cross_entropy_gradient) {
     class_rows r = class_rows_of(in, a);
     ref *log_p = log_softmax_of(&r);
     double share = class_share(&r, a);
+    if (isinf(share)) share = 0; /* as PyTorch: what is ignored has no gradient */
     for (int64_t row = 0; row < r.rows; row++) {
         double sum = 0, arriving = gy->v[gy->count > 1 ? row : 0] * share;
         for (int64_t c = 0; c < r.classes; c++) sum += wanted(&r, row, c);
@@ -151,6 +153,7 @@ FORWARD(nll_loss_forward) {
         double term = -weight_of(&r, c) * r.x->v[class_at(&r, row, c)];
         add_loss(y, row, term, fabs(term), share);
     }
+    if (isinf(share)) y->v[0] = NAN;
     return y;
 }
 
