@@ -19,9 +19,7 @@ static const struct {
 #ifdef TUFF_HAVE_CHECK
     { "check", command_check, "run every kernel on a device and compare it with the reference" },
 #endif
-#ifdef TUFF_HAVE_BENCH
-    { "bench", command_bench, "measure matrix products, convolutions and training" },
-#endif
+    { "bench", command_bench, "measure products, memory-bound work, training, start and overhead" },
 };
 
 static void usage(FILE *file) {
