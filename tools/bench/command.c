@@ -119,7 +119,7 @@ static bool parse_part(const char *word, bool wanted[PARTS]) {
 
 /* A shape belongs to the one bench that is named. */
 static bool shape_fits(const bench_options *options, const bool wanted[PARTS]) {
-    int64_t sizes[7];
+    int64_t sizes[7] = { 0 };
     const part *named = NULL;
     if (!options->shape) return true;
     for (int p = 0; p < PARTS; p++) {
@@ -127,7 +127,9 @@ static bool shape_fits(const bench_options *options, const bool wanted[PARTS]) {
         if (named || !parts[p].numbers) return false;
         named = &parts[p];
     }
-    return named && shape_parse(options->shape, sizes, named->numbers);
+    if (!named || !shape_parse(options->shape, sizes, named->numbers)) return false;
+    int64_t around = 2 * sizes[6]; /* a kernel lies within its image */
+    return named->numbers != 7 || (sizes[5] <= sizes[2] + around && sizes[5] <= sizes[3] + around);
 }
 
 /* Returns -1 to go on, else the exit status. */

@@ -28,7 +28,10 @@ static bool product_open(const bench *bench, const product_size *size, subject *
     tuff_tensor *a = subject_values(subject, "a", TUFF_SHAPE(size->m, size->k));
     tuff_tensor *b = subject_values(subject, "b", TUFF_SHAPE(size->k, size->n));
     subject_result(subject, tuff_matmul(a, b, NULL));
-    return true;
+    if (tuff_graph_result(subject->graph) == TUFF_OK) return true; /* sizes that somebody asked for may be too large */
+    bench_failed("matmul");
+    subject_close(subject);
+    return false;
 }
 
 /* OpenBLAS's product of this size as a rival, where the device is the CPU as well; 0 without. */
@@ -48,8 +51,9 @@ static bool matmul(const bench *bench, const product_size *size) {
     work work = { .bench = "matmul", .flops = product_flops(size), .bytes = product_bytes(size) };
     snprintf(work.shape, sizeof work.shape, "%lldx%lldx%lld", (long long)size->m, (long long)size->n,
              (long long)size->k);
+    if (!product_open(bench, size, &subject)) return false;
     int rivals = add_blas(bench, size, &blas, &rival);
-    bool good = product_open(bench, size, &subject) && subject_measure(&subject, &work, &rival, rivals);
+    bool good = subject_measure(&subject, &work, &rival, rivals);
     blas_close(blas);
     return good;
 }
