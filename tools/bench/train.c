@@ -73,69 +73,102 @@ static void report_steps(const network *net, const step_times *times) {
 
 /* ---- where the time goes ------------------------------------------------------------------------- */
 
-/* All dispatches of one label and kernel. */
+/* All dispatches of one kernel, or of one kernel and label. */
 typedef struct share {
     const tuff_profile_entry *first;
     int count;
     double seconds, bytes;
 } share;
 
+typedef struct step_profile {
+    tuff_profile_entry *entries;
+    share *shares;
+    uint32_t count;
+    double seconds;
+} step_profile;
+
 static int by_seconds(const void *a, const void *b) {
     const share *x = a, *y = b;
     return x->seconds < y->seconds ? 1 : x->seconds > y->seconds ? -1 : 0;
 }
 
-static uint32_t add_up(const tuff_profile_entry *entries, uint32_t count, share *shares) {
+static bool together(const tuff_profile_entry *a, const tuff_profile_entry *b, bool by_label) {
+    return strcmp(a->kernel, b->kernel) == 0 && (!by_label || strcmp(a->label, b->label) == 0);
+}
+
+/* Fills in the shares, largest first; how many there are. */
+static uint32_t add_up(step_profile *p, bool by_label) {
     uint32_t used = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const tuff_profile_entry *e = &entries[i];
+    for (uint32_t i = 0; i < p->count; i++) {
+        const tuff_profile_entry *e = &p->entries[i];
         uint32_t s = 0;
-        while (s < used && (strcmp(shares[s].first->label, e->label) || strcmp(shares[s].first->kernel, e->kernel)))
-            s++;
-        if (s == used) shares[used++] = (share){ .first = e };
-        shares[s].count++;
-        shares[s].seconds += e->seconds;
-        shares[s].bytes += (double)(e->bytes_read + e->bytes_written);
+        while (s < used && !together(p->shares[s].first, e, by_label)) s++;
+        if (s == used) p->shares[used++] = (share){ .first = e };
+        p->shares[s].count++;
+        p->shares[s].seconds += e->seconds;
+        p->shares[s].bytes += (double)(e->bytes_read + e->bytes_written);
     }
-    qsort(shares, used, sizeof *shares, by_seconds);
+    qsort(p->shares, used, sizeof *p->shares, by_seconds);
     return used;
 }
 
-static void report_share(const network *net, const share *share, double whole) {
-    const tuff_profile_entry *e = share->first;
-    double rate = share->seconds > 0 ? share->bytes / share->seconds * 1e-9 : 0;
-    if (!net->bench->options.json) {
-        printf("  %5.1f %% %8.3f ms %7.2f GB/s %4d x %-8s %-26s %s\n", 100 * share->seconds / whole,
-               share->seconds * 1e3, rate, share->count, e->segment, e->kernel, e->label);
-        return;
+static double gigabytes(const share *share) {
+    return share->seconds > 0 ? share->bytes / share->seconds * 1e-9 : 0;
+}
+
+static void print_shares(step_profile *p, bool by_label) {
+    const double least = 0.005; /* of the step; what is less adds up to little */
+    uint32_t count = add_up(p, by_label), shown = 0;
+    printf("  by %s:\n", by_label ? "kernel and label" : "kernel");
+    for (; shown < count && p->shares[shown].seconds >= least * p->seconds; shown++) {
+        const share *s = &p->shares[shown];
+        printf("  %5.1f %% %9.3f ms %8.2f GB/s %4d x %s", 100 * s->seconds / p->seconds, s->seconds * 1e3, gigabytes(s),
+               s->count, s->first->kernel);
+        if (by_label) printf("  %s", s->first->label);
+        putchar('\n');
     }
-    measurement m = {
-        .bench = "profile", .shape = net->shape, .seconds = share->seconds, .rate = rate, .unit = "GB/s", .dispatch = e
-    };
-    measurement_compare(&m, share->seconds / whole, "step");
-    report(net->bench, &m);
+    if (shown < count) printf("  %u others below %.1f %% each\n", count - shown, 100 * least);
+}
+
+static void report_shares(const network *net, step_profile *p) {
+    uint32_t count = add_up(p, true);
+    for (uint32_t i = 0; i < count; i++) {
+        measurement m = { .bench = "profile",
+                          .shape = net->shape,
+                          .seconds = p->shares[i].seconds,
+                          .rate = gigabytes(&p->shares[i]),
+                          .unit = "GB/s",
+                          .dispatch = p->shares[i].first };
+        measurement_compare(&m, m.seconds / p->seconds, "step");
+        report(net->bench, &m);
+    }
 }
 
 /* Of one step, every dispatch by itself. */
+static bool read_profile(network *net, step_profile *p) {
+    if (!network_compile(net, TUFF_PROFILE_DISPATCHES)) return false;
+    for (int i = 0; i <= WARM_RUNS; i++)
+        if (!network_step(net) || tuff_device_wait(net->bench->device) != TUFF_OK) return false;
+    if (tuff_program_profile(net->program, NULL, NULL, 0, &p->count) != TUFF_OK) return false;
+    p->entries = calloc(p->count, sizeof *p->entries);
+    p->shares = calloc(p->count, sizeof *p->shares);
+    return p->entries && p->shares
+           && tuff_program_profile(net->program, &p->seconds, p->entries, p->count, NULL) == TUFF_OK;
+}
+
 static bool profile(network *net) {
-    enum { ROOM = 1 << 14 };
-    tuff_profile_entry *entries = calloc(ROOM, sizeof *entries);
-    share *shares = calloc(ROOM, sizeof *shares);
-    double whole = 0;
-    uint32_t count = 0;
-    bool good = entries && shares && network_compile(net, TUFF_PROFILE_DISPATCHES);
-    for (int i = 0; good && i <= WARM_RUNS; i++)
-        good = network_step(net) && tuff_device_wait(net->bench->device) == TUFF_OK;
-    good = good && tuff_program_profile(net->program, &whole, entries, ROOM, &count) == TUFF_OK;
-    if (good) {
-        count = add_up(entries, count < ROOM ? count : ROOM, shares);
-        if (!net->bench->options.json)
-            printf("where the %.3f ms of %s go, one dispatch after the other:\n", whole * 1e3, net->shape);
-        for (uint32_t i = 0; i < count; i++) report_share(net, &shares[i], whole);
+    step_profile p = { 0 };
+    bool good = read_profile(net, &p) || bench_failed("the profile");
+    if (good && net->bench->options.json) {
+        report_shares(net, &p);
+    } else if (good) {
+        printf("where the %.3f ms of %s go, one dispatch after the other:\n", p.seconds * 1e3, net->shape);
+        print_shares(&p, false);
+        print_shares(&p, true);
     }
-    free(entries);
-    free(shares);
-    return good || bench_failed("the profile");
+    free(p.entries);
+    free(p.shares);
+    return good;
 }
 
 /* ---- a network ----------------------------------------------------------------------------------- */
