@@ -1,5 +1,5 @@
 /* The device's peaks: multiply-adds by a shader that does nothing else (peak.comp), and its own copy of a large buffer
- * (vkCmdCopyBuffer), bytes read and written. */
+ * by a transfer command, bytes read and written. */
 #include "bench.h"
 
 #include "runtime/device/device.h"
