@@ -138,7 +138,7 @@ static tuff_result peak_run(const peak *p, int runs, double *best) {
 
 /* Doubles the workgroups until a dispatch is long enough. */
 static tuff_result peak_measure(peak *p, bool small, double *flops, double *seconds) {
-    TRY(device_add_kernel(p->device, "peak", peak_spirv, sizeof peak_spirv, 1, &p->kernel));
+    TRY(device_add_kernel(p->device, "peak", peak_spirv, sizeof peak_spirv, 0, 1, &p->kernel));
     for (uint32_t groups = small ? 1 : 16; *seconds < LONG_ENOUGH && groups <= MAX_GROUPS; groups *= 2) {
         peak_close(p);
         TRY(peak_open(p, groups));
