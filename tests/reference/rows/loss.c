@@ -245,6 +245,15 @@ static void ctc_paths(const ctc_sample *s, double *paths, int step) {
         }
 }
 
+/* Whether lengths and labels are in range. */
+static bool ctc_is_valid(const ctc_sample *s) {
+    if (s->times < 0 || s->times > s->x->shape.sizes[0] || s->labels < 0 || s->labels > s->targets->shape.sizes[1])
+        return false;
+    for (int64_t k = 1; k < 2 * s->labels; k += 2)
+        if (ctc_label(s, k) < 0 || ctc_label(s, k) >= s->x->shape.sizes[2]) return false;
+    return true;
+}
+
 static ctc_sample ctc_open(ref *const *in, const recipe_args *a, int64_t n) {
     ctc_sample s = { .x = in[0],
                      .targets = in[1],
@@ -252,13 +261,17 @@ static ctc_sample ctc_open(ref *const *in, const recipe_args *a, int64_t n) {
                      .times = (int64_t)in[2]->v[n],
                      .labels = (int64_t)in[3]->v[n],
                      .blank = arg_int(a, "blank", 0) };
+    bool valid = ctc_is_valid(&s);
+    if (!valid) s.times = s.labels = 0;
     s.states = 2 * s.labels + 1;
     s.alpha = calloc((size_t)(s.times * s.states + 1), sizeof *s.alpha);
     s.beta = calloc((size_t)(s.times * s.states + 1), sizeof *s.beta);
     ctc_paths(&s, s.alpha, 1);
     ctc_paths(&s, s.beta, -1);
-    const double *last = s.alpha + (s.times - 1) * s.states;
-    if (s.times == 0)
+    const double *last = s.alpha + (s.times ? s.times - 1 : 0) * s.states;
+    if (!valid)
+        s.loss = NAN;
+    else if (s.times == 0)
         s.loss = s.labels ? INFINITY : 0;
     else
         s.loss = -ctc_sum(last[s.states - 1], s.labels ? last[s.states - 2] : -INFINITY);
@@ -288,7 +301,7 @@ FORWARD(ctc_loss_forward) {
     ref *y = new_loss(a, &in[2]->shape);
     for (int64_t n = 0; n < in[2]->count; n++) {
         ctc_sample s = ctc_open(in, a, n);
-        if (s.loss < INFINITY || !arg_flag(a, "zero_infinity", false))
+        if (s.loss != INFINITY || !arg_flag(a, "zero_infinity", false))
             add_loss(y, n, s.loss, ctc_size(&s), ctc_share(&s, a));
         ctc_close(&s);
     }
@@ -303,6 +316,8 @@ GRADIENT(ctc_loss_gradient) {
     for (int64_t n = 0; g[0] && n < in[2]->count; n++) {
         ctc_sample s = ctc_open(in, a, n);
         double arriving = gy->v[gy->count > 1 ? n : 0] * ctc_share(&s, a), size = 1 + ctc_size(&s);
+        for (int64_t i = 0; isnan(s.loss) && i < in[0]->shape.sizes[0] * in[0]->shape.sizes[2]; i++)
+            g[0]->v[ctc_at(&s, i / in[0]->shape.sizes[2], i % in[0]->shape.sizes[2])] = NAN;
         for (int64_t t = 0; t < s.times && s.loss < INFINITY; t++) {
             for (int64_t c = 0; c < in[0]->shape.sizes[2]; c++) {
                 double p = exp(in[0]->v[ctc_at(&s, t, c)]) * arriving;
