@@ -106,7 +106,7 @@ static const operator cached_attention = {
     .name = "cached_attention",
     .formula = "causal attention over a cache's rows and new ones, which are written behind them",
     .inputs = { "query", "key", "value", "key_cache", "value_cache", "attn_mask?" },
-    .limits = "the caches are buffers of a model; the mask, float32 or uint8, has a column for each row of the cache",
+    .limits = "the caches are states of a model; the mask, float32 or uint8, has a column for each row of the cache",
     .types = { [5] = TYPE_F32 | TYPE_U8 },
     .attributes = attributes,
     .attribute_count = sizeof attributes / sizeof *attributes,

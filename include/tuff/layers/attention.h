@@ -62,9 +62,9 @@ typedef struct tuff_multihead_attention_desc {
     int64_t key_value_heads; /* fewer heads of key and value, each shared by neighbouring heads; 0: heads */
     bool no_bias;
     bool causal; /* query i sees keys 0 to i */
-    tuff_tensor
-        *mask; /* attn_mask, broadcasts to (N, heads, L, S). float32: added to the scores; uint8: a key is not
-                  seen where it is not 0, as in PyTorch's layer, whose function means the contrary. NULL: none */
+    /* attn_mask, broadcasts to (N, heads, L, S). float32: added to the scores; uint8: a key is not seen where it is not
+     * 0, as in PyTorch's layer, whose function means the contrary. NULL: none */
+    tuff_tensor *mask;
     tuff_tensor *key_padding_mask;  /* (N, S), types as mask's: keys that no query sees; NULL: none */
     float dropout;                  /* of the weights */
     const tuff_rotary_desc *rotary; /* turns query and key; NULL: not */
