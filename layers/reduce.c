@@ -200,6 +200,9 @@ static tuff_result run_pass(const reduction *r) {
         }
     }
     pass p = choose_pass(r, order, first);
+    /* four at a time also where the range holds fewer: memory and states are padded to 16 bytes */
+    for (uint32_t t = 1; p.wide && t <= inputs; t++)
+        call.operands[t].size = (call.operands[t].size + 15) & ~UINT64_C(15);
     uint64_t outputs = loops_count(&r->kept), terms = loops_count(&r->reduced);
     view partial = { 0 }, out = loops_view(r, 0);
     if (p.parts > 1) {
