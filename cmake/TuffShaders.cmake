@@ -1,13 +1,13 @@
 # GLSL to SPIR-V to C: each shader is compiled for Vulkan 1.2, checked by spirv-val and embedded.
 #
-#   tuff_shader(NAME folder/file.comp [TEXELS] [DEFINES A=1 B ...])
+#   tuff_shader(NAME folder/file.comp [TEXELS n] [DEFINES A=1 B ...])
 #
 # in shaders/CMakeLists.txt adds KERNEL_NAME to `enum kernel_id` in the generated kernels.h. The same
-# file may stand in several lines with other DEFINES. TEXELS: its first bindings are texel buffers as well
+# file may stand in several lines with other DEFINES. TEXELS n: its first n bindings are texel buffers as well
 # (runtime/device/device.h), and TEXELS is defined in it.
 
 function(tuff_shader name source)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "TEXELS" "" DEFINES)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" TEXELS DEFINES)
   if(NOT EXISTS ${PROJECT_SOURCE_DIR}/shaders/${source})
     message(FATAL_ERROR "tuff_shader(${name} ${source}): there is no shaders/${source}")
   endif()
@@ -19,9 +19,9 @@ function(tuff_shader name source)
   set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_SOURCE ${source})
   if(arg_TEXELS)
     list(APPEND arg_DEFINES TEXELS)
-    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS true)
+    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS ${arg_TEXELS})
   else()
-    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS false)
+    set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_TEXELS 0)
   endif()
   set_property(GLOBAL PROPERTY TUFF_SHADER_${name}_DEFINES ${arg_DEFINES})
 endfunction()

@@ -131,11 +131,24 @@ typedef struct pass {
     bool of_mask;     /* invocations own the mask's elements */
     /* By rows, the others come in parts where a driver ends long loops. */
     bool row;
-    uint32_t begin_param; /* of a part's first row */
-    int64_t part;         /* rows; 0: all at once */
+    enum kernel_id texels; /* of a row kernel: the one for features in whole fours, where texels may be fetched */
+    bool slope;            /* reads the output's gradient */
+    uint32_t begin_param;  /* of a part's first row */
+    int64_t part;          /* rows; 0: all at once */
 } pass;
 
-enum { FIRSTS = 8, OTHER = 8 }; /* of the push constants; rows that a lane takes at a time */
+enum { FIRSTS = 8, BLOCK = 16 }; /* of the push constants; rows that a lane takes at a time, or half of it */
+
+/* Whether the features that a row kernel reads lie in whole fours. */
+static bool in_fours(const attention *a, const pass *pass, const uint32_t *firsts) {
+    bool fours = pass->row && a->features % 4 == 0 && a->value_features % 4 == 0;
+    for (uint32_t i = ATTENTION_QUERY; i <= ATTENTION_VALUE; i++) {
+        const operand_view *operand = &a->operands[i];
+        fours = fours && operand->column == 1 && operand->row % 4 == 0 && operand->head % 4 == 0
+                && operand->batch % 4 == 0 && firsts[i] % 4 == 0;
+    }
+    return fours && (!pass->slope || firsts[ATTENTION_MASK + 1] % 4 == 0);
+}
 
 static tuff_result call(const attention *a, const pass *pass, const uint64_t *offsets, int64_t batch_begin,
                         int64_t batch, bool started, int64_t part_begin) {
@@ -169,6 +182,7 @@ static tuff_result call(const attention *a, const pass *pass, const uint64_t *of
     memcpy(&call.params[4], &a->scale, 4);
     memcpy(&call.params[5], &a->dropout, 4);
     call.constants[5] = (uint32_t)pass->part;
+    if (texels_allowed(a->lowering) && in_fours(a, pass, firsts)) call.kernel = pass->texels;
     memcpy(&call.params[FIRSTS], firsts, sizeof firsts);
     if (pass->row) call.params[pass->begin_param] = (uint32_t)part_begin;
     if (pass->of_mask) call.params[15] = (uint32_t)batch;
@@ -221,7 +235,7 @@ static tuff_result call_all(attention *a, const pass *pass) {
 /* ---- variants ------------------------------------------------------------------------------------ */
 
 typedef struct variants {
-    enum kernel_id row, tiles[3]; /* tiles: for heads of up to 64, 128, 256 features */
+    enum kernel_id row, texels, tiles[3]; /* tiles: for heads of up to 64, 128, 256 features */
 } variants;
 
 /* An invocation's loops: over blocks of rows, in each over features, counted generously. By tiles there are no parts.
@@ -231,10 +245,10 @@ static tuff_result choose_part(const attention *a, pass *pass) {
     uint64_t walked = (uint64_t)(pass->by_keys ? a->queries : a->keys), heads = pass->by_keys ? (uint64_t)a->group : 1;
     uint64_t block = features * (pass->by_keys || pass->begin_param != FIRSTS + 6 ? 3 : 2) + 8,
              once = 4 * features + 16;
-    uint64_t blocks = allowed > once ? (allowed - once) / (block * heads) : 0, needed = (walked + OTHER - 1) / OTHER;
+    uint64_t blocks = allowed > once ? (allowed - once) / (block * heads) : 0, needed = (walked + BLOCK - 1) / BLOCK;
     if (!pass->row) return turns_check(a->lowering, a->node, once + block * heads * needed);
     if (blocks == 0) return turns_check(a->lowering, a->node, once + block * heads);
-    pass->part = blocks < needed ? (int64_t)(blocks * OTHER) : 0;
+    pass->part = blocks < needed ? (int64_t)(blocks * BLOCK) : 0;
     return TUFF_OK;
 }
 
@@ -256,6 +270,7 @@ static tuff_result choose(const attention *a, const variants *variants, int64_t 
     pass->kernel = row ? variants->row : variants->tiles[features <= 64 ? 0 : features <= 128 ? 1 : 2];
     pass->own = row ? lanes * ROWS_OF_LANE : TILE;
     pass->row = row;
+    pass->texels = variants->texels;
     TRY(choose_part(a, pass));
     /* rows' sums grow in the results */
     for (uint32_t i = 0; row && i < MOST_OPERANDS; i++)
@@ -273,7 +288,9 @@ tuff_result attention_lower(lowering *lowering, const node *node) {
     log_sum.shape.sizes[log_sum.shape.rank++] = 1;
     add_operand(&a, &log_sum);
     static const variants variants = {
-        KERNEL_ATTENTION_ROW, { KERNEL_ATTENTION_TILE_64, KERNEL_ATTENTION_TILE_128, KERNEL_ATTENTION_TILE_256 }
+        KERNEL_ATTENTION_ROW,
+        KERNEL_ATTENTION_ROW_TEXELS,
+        { KERNEL_ATTENTION_TILE_64, KERNEL_ATTENTION_TILE_128, KERNEL_ATTENTION_TILE_256 },
     };
     pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_WRITE, ACCESS_WRITE },
                   .step_record = true,
@@ -293,10 +310,12 @@ tuff_result attention_lower_query(lowering *lowering, const node *node) {
     add_backward(&a);
     add_operand(&a, lowering_view(lowering, node->outputs[0]));
     static const variants variants = { KERNEL_ATTENTION_QUERY_ROW,
+                                       KERNEL_ATTENTION_QUERY_ROW_TEXELS,
                                        { KERNEL_ATTENTION_QUERY_TILE_64, KERNEL_ATTENTION_QUERY_TILE_128,
                                          KERNEL_ATTENTION_QUERY_TILE_256 } };
     pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
                               ACCESS_WRITE },
+                  .slope = true,
                   .begin_param = FIRSTS + 7 };
     TRY(choose(&a, &variants, a.features, &pass));
     return call_all(&a, &pass);
@@ -309,10 +328,12 @@ tuff_result attention_lower_key_value(lowering *lowering, const node *node) {
     add_operand(&a, lowering_view(lowering, node->outputs[0]));
     add_operand(&a, lowering_view(lowering, node->outputs[1]));
     static const variants variants = { KERNEL_ATTENTION_KEY_VALUE_ROW,
+                                       KERNEL_ATTENTION_KEY_VALUE_ROW_TEXELS,
                                        { KERNEL_ATTENTION_KEY_VALUE_TILE_64, KERNEL_ATTENTION_KEY_VALUE_TILE_128,
                                          KERNEL_ATTENTION_KEY_VALUE_TILE_256 } };
     int64_t most = a.features > a.value_features ? a.features : a.value_features;
     pass pass = { .by_keys = true,
+                  .slope = true,
                   .begin_param = FIRSTS + 5,
                   .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
                               ACCESS_WRITE, ACCESS_WRITE } };

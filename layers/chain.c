@@ -144,10 +144,11 @@ static bool shares_words(const pointwise_call *p, const uint32_t *first, const u
 }
 
 static enum kernel_id choose_kernel(const pointwise_call *p, bool wide) {
-    const chain *chain = p->chain;
+    bool two = p->chain->output_count > 1;
     if (packs(p) && !wide) return KERNEL_POINTWISE_PACKED;
-    if (chain->output_count > 1) return wide ? KERNEL_POINTWISE_TWO_WIDE : KERNEL_POINTWISE_TWO;
-    return wide ? KERNEL_POINTWISE_WIDE : KERNEL_POINTWISE;
+    if (!wide) return two ? KERNEL_POINTWISE_TWO : KERNEL_POINTWISE;
+    if (texels_allowed(p->lowering)) return two ? KERNEL_POINTWISE_TWO_TEXELS : KERNEL_POINTWISE_TEXELS;
+    return two ? KERNEL_POINTWISE_TWO_WIDE : KERNEL_POINTWISE_WIDE;
 }
 
 static tuff_result emit_part(const pointwise_call *p) {
@@ -188,9 +189,7 @@ static tuff_result emit_part(const pointwise_call *p) {
     bool wide = wide_allowed(p->lowering) && fits_wide(p, first, modes);
     for (uint32_t t = 0; wide && t < p->buffers; t++)
         if (modes[t] == MODE_STRIDED && p->loops.strides[0][t] == 0) modes[t] = MODE_LEVEL;
-    /* four at a time also where the range holds fewer: memory and states are padded to 16 bytes */
-    for (uint32_t t = 0; wide && t < p->buffers; t++)
-        call.operands[t].size = (call.operands[t].size + 15) & ~UINT64_C(15);
+    if (wide) bind_whole_fours(&call, 0, p->buffers);
     bool packed = packs(p) && !wide, apart = packed && shares_words(p, first, modes);
     if (apart) call.operands[0].access = ACCESS_READ | ACCESS_WRITE;
     uint32_t mode_word = (uint32_t)apart << APART_BIT, result_word = 0;

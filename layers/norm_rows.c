@@ -61,6 +61,26 @@ static int64_t period_of(const node *node, const cover *c, const tuff_tensor *we
     return weights > each ? weights / each : 1;
 }
 
+/* The three forms of a kernel. */
+typedef struct forms {
+    enum kernel_id one, wide, texels;
+} forms;
+
+/* Four neighbours at a time, where the first four operands lie in whole fours and what takes one has one weight, or
+ * four in a row; `firsts` are the parameters that say where operands begin. The constant `plain`: every row has the
+ * weights 0 to n - 1. */
+static void choose_form(const lowering *lowering, const node *node, const cover *c, const tuff_tensor *weight,
+                        const forms *forms, uint32_t plain, uint32_t firsts, kernel_call *call) {
+    int64_t spread = node->attributes[SPREAD].i;
+    bool is_plain = spread == 1 && (!weight || tuff_shape_count(&weight->shape) == c->n);
+    bool wide = wide_allowed(lowering) && c->n % 4 == 0 && (is_plain || spread % 4 == 0);
+    for (uint32_t i = 0; i < 4; i++) wide = wide && call->params[firsts + i] % 4 == 0;
+    call->kernel = !wide ? forms->one : texels_allowed(lowering) ? forms->texels : forms->wide;
+    call->constants[plain] = is_plain;
+    call->constant_count = plain + 1;
+    if (wide) bind_whole_fours(call, 0, 4);
+}
+
 static void set_groups(kernel_call *call, const cover *c, int64_t rows) {
     flat_groups(call, (uint64_t)rows, c->local / c->lanes);
 }
@@ -80,9 +100,7 @@ static tuff_result lower_forward(lowering *lowering, const node *node) {
         view parts[] = { view_part(&x, row, part), view_part(&y, row, part), view_part(&shift, row, part),
                          view_part(&inverse, row, part) };
         kernel_call call = {
-            .kernel = KERNEL_NORM_ROWS,
             .constants = { c.local, c.lanes, node->attributes[CENTRED].i != 0, weight != NULL, bias != NULL },
-            .constant_count = 5,
             .operand_count = 6,
             .params = { (uint32_t)part, (uint32_t)c.n, (uint32_t)(row % period), (uint32_t)node->attributes[SPREAD].i,
                         given ? (uint32_t)tuff_shape_count(&given->shape) : 1 },
@@ -98,6 +116,8 @@ static tuff_result lower_forward(lowering *lowering, const node *node) {
                                : call.operands[0];
         for (uint32_t i = 1; i < 4; i++)
             call.operands[2 + i] = lowering_operand(lowering, &parts[i], ACCESS_WRITE, &call.params[8 + i]);
+        static const forms forms = { KERNEL_NORM_ROWS, KERNEL_NORM_ROWS_WIDE, KERNEL_NORM_ROWS_TEXELS };
+        choose_form(lowering, node, &c, given, &forms, 5, 6, &call);
         set_groups(&call, &c, part);
         TRY(lowering_call(lowering, &call));
     }
@@ -116,23 +136,24 @@ static tuff_result lower_backward(lowering *lowering, const node *node) {
     int64_t period = period_of(node, &c, weight);
     for (int64_t row = 0, part; row < c.rows; row += part) {
         part = part_of(lowering, &c, &wholes[1], row);
-        kernel_call call = { .kernel = KERNEL_NORM_ROWS_BACKWARD,
-                             .constants = { c.local, c.lanes, node->attributes[CENTRED].i != 0, weight != NULL },
-                             .constant_count = 4,
+        kernel_call call = { .constants = { c.local, c.lanes, node->attributes[CENTRED].i != 0, weight != NULL },
                              .operand_count = 6,
                              .params = { (uint32_t)part, (uint32_t)c.n, (uint32_t)(row % period),
                                          (uint32_t)node->attributes[SPREAD].i,
                                          weight ? (uint32_t)tuff_shape_count(&weight->shape) : 1 },
                              .param_count = 11 };
+        static const uint32_t bindings[] = { 0, 1, 4, 5, 3 };
         for (uint32_t i = 0; i < 5; i++) {
             view of = view_part(&wholes[i], row, part);
-            uint32_t binding = i < 4 ? i : 5;
-            call.operands[binding] =
-                lowering_operand(lowering, &of, i < 4 ? ACCESS_READ : ACCESS_WRITE, &call.params[5 + binding]);
+            call.operands[bindings[i]] =
+                lowering_operand(lowering, &of, i < 4 ? ACCESS_READ : ACCESS_WRITE, &call.params[5 + bindings[i]]);
         }
-        call.operands[4] =
-            weight ? lowering_operand(lowering, lowering_view(lowering, weight), ACCESS_READ, &call.params[9])
+        call.operands[2] =
+            weight ? lowering_operand(lowering, lowering_view(lowering, weight), ACCESS_READ, &call.params[7])
                    : call.operands[0];
+        static const forms forms = { KERNEL_NORM_ROWS_BACKWARD, KERNEL_NORM_ROWS_BACKWARD_WIDE,
+                                     KERNEL_NORM_ROWS_BACKWARD_TEXELS };
+        choose_form(lowering, node, &c, weight, &forms, 4, 5, &call);
         set_groups(&call, &c, part);
         TRY(lowering_call(lowering, &call));
     }

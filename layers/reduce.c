@@ -100,9 +100,9 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
     return p;
 }
 
-static enum kernel_id choose_kernel(const pass *p) {
+static enum kernel_id choose_kernel(const pass *p, bool texels) {
     if (p->group) return p->wide ? KERNEL_REDUCE_GROUP_WIDE : KERNEL_REDUCE_GROUP;
-    return p->wide ? KERNEL_REDUCE_WIDE : KERNEL_REDUCE;
+    return !p->wide ? KERNEL_REDUCE : texels ? KERNEL_REDUCE_TEXELS : KERNEL_REDUCE_WIDE;
 }
 
 static view loops_view(const reduction *r, uint32_t t) {
@@ -200,9 +200,7 @@ static tuff_result run_pass(const reduction *r) {
         }
     }
     pass p = choose_pass(r, order, first);
-    /* four at a time also where the range holds fewer: memory and states are padded to 16 bytes */
-    for (uint32_t t = 1; p.wide && t <= inputs; t++)
-        call.operands[t].size = (call.operands[t].size + 15) & ~UINT64_C(15);
+    if (p.wide) bind_whole_fours(&call, 1, inputs + 1);
     uint64_t outputs = loops_count(&r->kept), terms = loops_count(&r->reduced);
     view partial = { 0 }, out = loops_view(r, 0);
     if (p.parts > 1) {
@@ -221,7 +219,7 @@ static tuff_result run_pass(const reduction *r) {
     uint32_t record;
     TRY(lowering_record(r->lowering, words, word_count, &call.operands[RECORD_BINDING], &record));
 
-    call.kernel = choose_kernel(&p);
+    call.kernel = choose_kernel(&p, texels_allowed(r->lowering));
     call.takes_bytes = true;
     for (uint32_t i = 0; i < inputs; i++) p.levels |= (uint32_t)(r->views[i + 1].type == TUFF_U8) << (8 + i);
     const uint32_t constants[] = { p.local,

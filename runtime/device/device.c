@@ -70,9 +70,9 @@ static char *trim(char *text) {
 
 /* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
  * them. */
-static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",     "slice",
-                                       "fuse",    "wide",     "product",   "split",  "reduce",    "pool",
-                                       "scatter", "logits",   "recurrent", "bytes",  "attention", "turns" };
+static const char force_keys[][12] = { "staging",   "uncached", "transfer",  "memory", "block", "slice",   "fuse",
+                                       "wide",      "product",  "split",     "reduce", "pool",  "scatter", "logits",
+                                       "recurrent", "bytes",    "attention", "turns",  "texels" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";
@@ -126,6 +126,10 @@ static tuff_result apply_forces(tuff_device *device) {
         if (device->memory_limit == 0 || bytes < device->memory_limit) device->memory_limit = bytes;
     }
     if (device_force(device, "staging")) device->limits.direct = false;
+    const char *texels = device_force(device, "texels");
+    if (texels && strcmp(texels, "0") != 0)
+        return error_set(TUFF_ERROR_ARGUMENT, "the forced path texels=%s: texels=0 is what can be forced", texels);
+    if (texels) device->limits.texels = false;
     const char *turns = device_force(device, "turns");
     if (turns) {
         char *end;

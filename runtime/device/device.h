@@ -12,11 +12,11 @@
 /* ---- what kernels may rely on --------------------------------------------------------------
  * One pipeline layout for all: set 0 with MAX_BINDINGS storage buffers, MAX_PARAMS words of push
  * constants, specialization constants 0, 1, 2, ... of one word each. A binding that a dispatch leaves out is
- * bound to its first one, so every descriptor is valid. A kernel listed with TEXELS may read its first MAX_TEXELS
+ * bound to its first one, so every descriptor is valid. A kernel listed with TEXELS n may read its first n
  * bindings as texel buffers of vec4 as well: binding i is then bound once more at MAX_BINDINGS + i. */
 enum {
     MAX_BINDINGS = 8,
-    MAX_TEXELS = 2,
+    MAX_TEXELS = 6,
     MAX_PARAMS = 32,
     MAX_CONSTANTS = 64,
     WORKGROUP_SIZE = 256,

@@ -70,8 +70,8 @@ static tuff_result create_pool(dispatch_set *set) {
 
 /* The first bindings once more, as texel buffers: whole vec4s, up to the last one that begins in the range. Buffers
  * have whole ones. */
-static tuff_result bind_texels(tuff_device *device, const dispatch *d, bound_dispatch *item) {
-    for (uint32_t i = 0; i < MAX_TEXELS; i++) {
+static tuff_result bind_texels(tuff_device *device, const dispatch *d, uint32_t count, bound_dispatch *item) {
+    for (uint32_t i = 0; i < count; i++) {
         const buffer_range *range = &d->bindings[i < d->binding_count ? i : 0];
         const VkBufferViewCreateInfo info = { .sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
                                               .buffer = range->buffer->handle,
@@ -86,7 +86,7 @@ static tuff_result bind_texels(tuff_device *device, const dispatch *d, bound_dis
     const VkWriteDescriptorSet write = { .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                          .dstSet = item->descriptors,
                                          .dstBinding = MAX_BINDINGS,
-                                         .descriptorCount = MAX_TEXELS,
+                                         .descriptorCount = count, /* runs on from binding to binding */
                                          .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
                                          .pTexelBufferView = item->texels };
     device->vk.vkUpdateDescriptorSets(device->handle, 1, &write, 0, NULL);
@@ -135,7 +135,8 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
                                          .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                          .pBufferInfo = ranges };
     device->vk.vkUpdateDescriptorSets(device->handle, 1, &write, 0, NULL);
-    return device_kernel(device, d->kernel)->texels ? bind_texels(device, d, item) : TUFF_OK;
+    uint32_t texels = device_kernel(device, d->kernel)->texels;
+    return texels ? bind_texels(device, d, texels, item) : TUFF_OK;
 }
 
 static int compare_pipelines(const void *a, const void *b) {

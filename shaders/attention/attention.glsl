@@ -50,13 +50,16 @@ layout(push_constant) uniform Params {
 
 uint past = 0; // keys that a cache has before the first query's own
 
+// Without branches, as row kernels repeat it: a driver may take minutes over the blocks that it would fall into.
 float score_of(float dot_product, uint batch, uint head, uint i, uint j) {
-    if (i >= L || j >= S || (CAUSAL && j > past + i)) return UNSEEN;
     precise float s = dot_product * scale;
     if (MASKED)
-        s += mask[first_mask + batch * mask_lies.batch + head * mask_lies.head + i * mask_lies.row
-                  + j * mask_lies.column];
-    return s <= UNSEEN ? UNSEEN : s; // a NaN stays one
+        s += mask[first_mask + batch * mask_lies.batch + head * mask_lies.head + min(i, L - 1) * mask_lies.row
+                  + min(j, S - 1) * mask_lies.column];
+    bool far = any(bvec2(i >= L, j >= S)), later = j > past + i, little = s <= UNSEEN;
+    s = mix(s, UNSEEN, any(bvec2(far, little))); // a NaN stays one
+    if (CAUSAL) s = mix(s, UNSEEN, later);
+    return s;
 }
 
 // Written so that a NaN counts as seen: it comes out at the other end.
@@ -64,12 +67,17 @@ bool is_seen(float score) {
     return !(score <= UNSEEN);
 }
 
+// exp(score - shift), 0 of what is not seen.
+float weight_of(float score, float shift) {
+    return mix(0.0, tuff_exp(score - shift), is_seen(score));
+}
+
 // Elements are counted as in (..., L, S), modulo 2^32.
 float keep_of(uint batch, uint head, uint i, uint j, uvec2 step, uvec2 seed) {
     uint element = (((batch_begin + batch) * HEADS + head) * L + i) * S + j;
     float u = philox_uniform(philox_word(element, stream, step, seed));
     precise float kept = 1.0 / (1.0 - p);
-    return u < p ? 0.0 : kept;
+    return mix(kept, 0.0, u < p);
 }
 
 #endif

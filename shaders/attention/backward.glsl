@@ -24,12 +24,12 @@ vec2 statistics_of(uint batch, uint head, uint i) {
 vec2 pair_of(float qk, float gv, uint batch, uint head, uint i, uint j) {
     vec2 row = statistics_of(batch, head, i);
     float s = score_of(qk, batch, head, i, j);
-    float weight = is_seen(s) ? tuff_exp(s - row.x) : 0.0, keep = 1.0;
+    float weight = weight_of(s, row.x), keep = 1.0;
     if (DROPOUT)
         keep = keep_of(batch, head, i, j, uvec2(statistics[2], statistics[3]),
                        uvec2(statistics[0], statistics[1]));
     precise float ds = weight * (keep * gv - row.y);
-    return vec2(weight * keep, is_seen(s) ? ds : 0.0);
+    return vec2(weight * keep, mix(0.0, ds, is_seen(s)));
 }
 
 #endif

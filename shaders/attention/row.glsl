@@ -1,8 +1,8 @@
 // What attention's kernels for drivers on the CPU share. A workgroup is one subgroup, each lane owns four rows
-// (queries, or keys) and walks over the others (keys, or queries) eight at a time. No shared memory and no barriers:
-// lanes cost loads one by one there, so each loads of one of the other rows and hands it round by a shuffle: a
-// subgroup has eight lanes at least.
-// Sums over the other rows grow in the results themselves, which nobody else touches.
+// (queries, or keys) and walks over the others (keys, or queries) in blocks. No shared memory and no barriers: lanes
+// cost loads one by one there, so each loads four features of one of eight other rows and hands them round by shuffles:
+// a subgroup has eight lanes at least. Sums over the other rows grow in the results themselves, which nobody else
+// touches: once a block, since stores cost the most.
 #ifndef TUFF_ATTENTION_ROW_GLSL
 #define TUFF_ATTENTION_ROW_GLSL
 
@@ -13,47 +13,100 @@
 layout(local_size_x_id = 4) in;
 layout(constant_id = 4) const uint LANES = 8; // the subgroup's size
 
-#define OTHER 8
+#ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+// Rows of features lie in whole fours, but the results'. Features are fetched as texels.
+layout(set = 0, binding = 8) uniform textureBuffer query_texels;
+layout(set = 0, binding = 9) uniform textureBuffer key_texels;
+layout(set = 0, binding = 10) uniform textureBuffer value_texels;
+layout(set = 0, binding = 12) uniform textureBuffer gradient_texels; // of the backward pass
+#define BLOCK 16 // rows that are gathered at once
+#else
+#define BLOCK 8
+#endif
+#define OTHER 8 // rows whose values the lanes hold
 
 // The number of this lane's first row, and those of all four, kept below `count`.
 #define FIRST_ROW     ((gl_WorkGroupID.x * LANES + gl_SubgroupInvocationID) * 4)
 #define ROWS_BELOW(count) min(uvec4(FIRST_ROW) + uvec4(0, 1, 2, 3), uvec4((count) - 1))
 
-// The other row that a lane loads.
-uint other_row(uint other_count) {
-    return min(gl_SubgroupInvocationID % OTHER, other_count - 1);
+// The other row that a lane loads, of those from `first` on.
+uint other_row(uint first, uint other_count) {
+    return min(first + gl_SubgroupInvocationID % OTHER, other_count - 1);
 }
 
-// result[n][r] = sum over e of a[row r][e] b[other row n][e].
+// PRODUCT(NAME, A, A_LIES, B, B_LIES) makes
+//   NAME(w, first, a, rows, b, other_count, size): w[first + n][r] = sum over e of a[row r][e] b[other row first + n][e]
+// for n < OTHER, and GATHER(NAME, RESULT, X, X_LIES) makes
+//   NAME(to, count, factor, start, w, x, other_count, size):
+//     RESULT[row r][f] = RESULT[row r][f] * factor[r] + sum over n of w[n][r] x[other row n][f], from 0 if `start`.
+// Rows from `count` on are not there.
+#ifdef TEXELS
+#define FOUR(X, at) texelFetch(X##_texels, int((at) >> 2))
+#define FEATURES_AT_ONCE 4
+#define OF_FEATURES(own, held, sum)                                                                                    \
+    [[unroll]] for (uint n = 0; n < OTHER; n++) {                                                                      \
+        vec4 x = subgroupShuffle(held, n);                                                                             \
+        sum[n] += own[0] * x.x + own[1] * x.y + own[2] * x.z + own[3] * x.w;                                           \
+    }
+#define OWN(A, at, e, lies)  transpose(mat4(FOUR(A, at.x + e), FOUR(A, at.y + e), FOUR(A, at.z + e), FOUR(A, at.w + e)))
+#define HELD(X, at, e, lies) FOUR(X, (at) + e)
+#define OWN_TYPE  mat4
+#define HELD_TYPE vec4
+#define KEEP(RESULT, row_sum, at, factor, start)                                                                       \
+    [[unroll]] for (uint c = 0; c < 4; c++)                                                                            \
+        RESULT[at + c] = start ? row_sum[c] : RESULT[at + c] * factor + row_sum[c];
+#define OF_ROWS(w, first, held, sum)                                                                                   \
+    [[unroll]] for (uint n = 0; n < OTHER; n++) {                                                                      \
+        vec4 y = subgroupShuffle(held, n);                                                                             \
+        [[unroll]] for (uint c = 0; c < 4; c++) sum[c] += w[first + n] * y[c];                                         \
+    }
+#define ROW_SUM(sum, r) vec4(sum[0][r], sum[1][r], sum[2][r], sum[3][r])
+#else
+#define FEATURES_AT_ONCE 1
+#define OF_FEATURES(own, held, sum)                                                                                    \
+    [[unroll]] for (uint n = 0; n < OTHER; n++) sum[n] += own * subgroupShuffle(held, n);
+#define OWN(A, at, e, lies)                                                                                            \
+    vec4(A[at.x + e * lies.column], A[at.y + e * lies.column], A[at.z + e * lies.column], A[at.w + e * lies.column])
+#define HELD(X, at, e, lies) X[(at) + e * lies.column]
+#define OWN_TYPE  vec4
+#define HELD_TYPE float
+#define KEEP(RESULT, row_sum, at, factor, start) RESULT[at] = start ? row_sum : RESULT[at] * factor + row_sum;
+#define OF_ROWS(w, first, held, sum)                                                                                   \
+    [[unroll]] for (uint n = 0; n < OTHER; n++) sum += w[first + n] * subgroupShuffle(held, n);
+#define ROW_SUM(sum, r) sum[r]
+#endif
+
 #define PRODUCT(NAME, A, A_LIES, B, B_LIES)                                                                            \
-    void NAME(out vec4 result[OTHER], uint a, uvec4 rows, uint b, uint other_count, uint size) {                       \
+    void NAME(inout vec4 w[BLOCK], uint first, uint a, uvec4 rows, uint b, uint other_count, uint size) {              \
         uvec4 at = a + rows * A_LIES.row;                                                                              \
-        [[unroll]] for (uint n = 0; n < OTHER; n++) result[n] = vec4(0);                                               \
+        uint other = b + other_row(first, other_count) * B_LIES.row;                                                   \
+        [[unroll]] for (uint n = 0; n < OTHER; n++) w[first + n] = vec4(0);                                            \
         for (uint e0 = 0; e0 < size; e0 += 16) {                                                                       \
             vec4 sum[OTHER];                                                                                           \
             [[unroll]] for (uint n = 0; n < OTHER; n++) sum[n] = vec4(0);                                              \
-            for (uint e = e0; e < min(e0 + 16, size); e++) {                                                           \
-                uint step = e * A_LIES.column;                                                                         \
-                vec4 own = vec4(A[at.x + step], A[at.y + step], A[at.z + step], A[at.w + step]);                       \
-                float held = B[b + other_row(other_count) * B_LIES.row + e * B_LIES.column];                           \
-                [[unroll]] for (uint n = 0; n < OTHER; n++) sum[n] += own * subgroupShuffle(held, n);                  \
+            for (uint e = e0; e < min(e0 + 16, size); e += FEATURES_AT_ONCE) {                                         \
+                OWN_TYPE own = OWN(A, at, e, A_LIES);                                                                  \
+                HELD_TYPE held = HELD(B, other, e, B_LIES);                                                            \
+                OF_FEATURES(own, held, sum)                                                                            \
             }                                                                                                          \
-            [[unroll]] for (uint n = 0; n < OTHER; n++) result[n] += sum[n];                                           \
+            [[unroll]] for (uint n = 0; n < OTHER; n++) w[first + n] += sum[n];                                        \
         }                                                                                                              \
     }
 
-// RESULT[row r][f] = RESULT[row r][f] * factor[r] + sum over n of w[n][r] x[other row n][f], from 0 if `start`. Rows from
-// `count` on are not there.
 #define GATHER(NAME, RESULT, X, X_LIES)                                                                                \
-    void NAME(uint to, uint count, vec4 factor, bool start, vec4 w[OTHER], uint x, uint other_count, uint size) {      \
+    void NAME(uint to, uint count, vec4 factor, bool start, vec4 w[BLOCK], uint x, uint other_count, uint size) {      \
         uvec4 at = to + (uvec4(FIRST_ROW) + uvec4(0, 1, 2, 3)) * size;                                                 \
-        for (uint f = 0; f < size; f++) {                                                                              \
-            float held = X[x + other_row(other_count) * X_LIES.row + f * X_LIES.column];                               \
-            vec4 sum = vec4(0);                                                                                        \
-            [[unroll]] for (uint n = 0; n < OTHER; n++) sum += w[n] * subgroupShuffle(held, n);                        \
-            [[unroll]] for (uint r = 0; r < 4; r++)                                                                    \
-                if (FIRST_ROW + r < count)                                                                             \
-                    RESULT[at[r] + f] = start ? sum[r] : RESULT[at[r] + f] * factor[r] + sum[r];                       \
+        for (uint f = 0; f < size; f += FEATURES_AT_ONCE) {                                                            \
+            OWN_TYPE sum = OWN_TYPE(0); /* of each feature the four rows */                                            \
+            [[unroll]] for (uint first = 0; first < BLOCK; first += OTHER) {                                           \
+                HELD_TYPE held = HELD(X, x + other_row(first, other_count) * X_LIES.row, f, X_LIES);                   \
+                OF_ROWS(w, first, held, sum)                                                                           \
+            }                                                                                                          \
+            [[unroll]] for (uint r = 0; r < 4; r++) {                                                                  \
+                HELD_TYPE row_sum = ROW_SUM(sum, r);                                                                   \
+                if (FIRST_ROW + r < count) { KEEP(RESULT, row_sum, at[r] + f, factor[r], start) }                      \
+            }                                                                                                          \
         }                                                                                                              \
     }
 

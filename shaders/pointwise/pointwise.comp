@@ -47,6 +47,18 @@ layout(set = 0, binding = 2) readonly buffer B2 { VALUE b2[]; };
 layout(set = 0, binding = 3) readonly buffer B3 { VALUE b3[]; };
 layout(set = 0, binding = 4) readonly buffer B4 { VALUE b4[]; };
 layout(set = 0, binding = 5) readonly buffer B5 { VALUE b5[]; };
+#ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+// The inputs once more: drivers for the CPU load a texel as one.
+layout(set = 0, binding = 9) uniform textureBuffer b1_texels;
+layout(set = 0, binding = 10) uniform textureBuffer b2_texels;
+layout(set = 0, binding = 11) uniform textureBuffer b3_texels;
+layout(set = 0, binding = 12) uniform textureBuffer b4_texels;
+layout(set = 0, binding = 13) uniform textureBuffer b5_texels;
+#define READ(b, i) floatBitsToUint(texelFetch(b##_texels, int(i)))
+#else
+#define READ(b, i) b[i]
+#endif
 // each dimension, the fastest first: size, division by it as multiplication and shift, the buffers' strides, the index'
 layout(set = 0, binding = 6) readonly buffer Record { uint words[]; };
 #define STEP_RECORD_BINDING 7
@@ -127,7 +139,7 @@ VALUE one_of(VALUE four, uint i) {
 }
 #define PLACE(at) ((at) >> 2)
 #define LOAD_BYTES(i, b, at)                                                                                           \
-    uint word = b[(at) >> 4][(at) >> 2 & 3u];                                                                          \
+    uint word = READ(b, (at) >> 4)[(at) >> 2 & 3u];                                                                    \
     value[i - OUTPUTS] = MODE_OF(i) >= SINGLE ? VALUE(byte_of(word, at)) : bytes_of(word);
 #define ONE(four, at) one_of(four, at)
 #else
@@ -170,7 +182,7 @@ void main() {
         if (IS_BYTE(i)) {                                                                                              \
             LOAD_BYTES(i, b, place)                                                                                    \
         } else {                                                                                                       \
-            value[i - OUTPUTS] = b[PLACE(place)];                                                                      \
+            value[i - OUTPUTS] = READ(b, PLACE(place));                                                                \
             if (MODE_OF(i) >= SINGLE) value[i - OUTPUTS] = ONE(value[i - OUTPUTS], place);                             \
         }                                                                                                              \
     }

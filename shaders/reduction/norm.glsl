@@ -4,13 +4,45 @@
 //
 // Deviations are taken as (x - x0) - c, x0 the row's first element and c the mean of x - x0: these differences are exact
 // or nearly so where the mean is large against the deviation. CENTRED false: from 0.
+//
+// WIDTH 4: a lane takes four neighbours at a time, with four sums; as TEXELS, which drivers for the CPU load as one.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint LANES = 1;
 layout(constant_id = 2) const bool CENTRED = true;
 layout(constant_id = 3) const bool WEIGHT = true;
 
-// A sum in two numbers, the second what rounding took from the first (Knuth's two-sum).
-vec2 add(vec2 s, vec2 t) {
+#if WIDTH == 4
+#define VALUE vec4
+#else
+#define VALUE float
+#endif
+#ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+#define READ(name, at) texelFetch(name##_texels, int((at) / WIDTH))
+#else
+#define READ(name, at) name[(at) / WIDTH]
+#endif
+// Of a buffer read so, the one number at `at`.
+#if WIDTH == 4
+#define READ_ONE(name, at) READ(name, at)[(at) & 3u]
+#else
+#define READ_ONE(name, at) READ(name, at)
+#endif
+
+// Sums in two numbers, the second what rounding took from the first (Knuth's two-sum).
+struct Sums {
+    VALUE sum, lost;
+};
+
+void add(inout Sums s, VALUE term) {
+    precise VALUE sum = s.sum + term;
+    precise VALUE part = sum - s.sum;
+    precise VALUE lost = s.lost + ((s.sum - (sum - part)) + (term - part));
+    s.sum = sum;
+    s.lost = lost;
+}
+
+vec2 both(vec2 s, vec2 t) {
     precise float sum = s.x + t.x;
     precise float part = sum - s.x;
     precise float lost = (s.x - (sum - part)) + (t.x - part);
@@ -29,12 +61,23 @@ float value_of(vec2 s) {
 shared vec2 shares[256];
 
 // The sum over a row's lanes, for all of them.
-float whole(vec2 mine) {
+float whole(Sums s) {
+#if WIDTH == 4
+    vec2 mine = both(both(vec2(s.sum.x, s.lost.x), vec2(s.sum.y, s.lost.y)),
+                     both(vec2(s.sum.z, s.lost.z), vec2(s.sum.w, s.lost.w)));
+#else
+    vec2 mine = vec2(s.sum, s.lost);
+#endif
     for (uint distance = 1u; distance < LANES; distance *= 2u) {
         shares[gl_LocalInvocationID.x] = mine;
         barrier();
-        mine = add(mine, shares[gl_LocalInvocationID.x ^ distance]);
+        mine = both(mine, shares[gl_LocalInvocationID.x ^ distance]);
         barrier();
     }
     return value_of(mine);
 }
+
+// Element j of a row has the weight number (first + j / spread), counted round; with PLAIN that is j. With WIDTH 4 the
+// four have one weight or are PLAIN.
+#define EACH_WEIGHT(name, first_of, j)                                                                                 \
+    (PLAIN ? READ(name, first_of + (j)) : VALUE(READ_ONE(name, first_of + (first + (j) / spread) % weights)))

@@ -5,13 +5,19 @@
 #extension GL_GOOGLE_include_directive : require
 #include "reduction/norm.glsl"
 layout(constant_id = 4) const bool BIAS = true;
+layout(constant_id = 5) const bool PLAIN = false; // every row has the weights 0 to n - 1
 
-layout(set = 0, binding = 0) readonly buffer X { float x[]; };
-layout(set = 0, binding = 1) readonly buffer Weight { float weight[]; };
-layout(set = 0, binding = 2) readonly buffer Bias { float bias[]; };
-layout(set = 0, binding = 3) writeonly buffer Y { float y[]; };
+layout(set = 0, binding = 0) readonly buffer X { VALUE x[]; };
+layout(set = 0, binding = 1) readonly buffer Weight { VALUE weight[]; };
+layout(set = 0, binding = 2) readonly buffer Bias { VALUE bias[]; };
+layout(set = 0, binding = 3) writeonly buffer Y { VALUE y[]; };
 layout(set = 0, binding = 4) writeonly buffer Shift { float shifts[]; };
 layout(set = 0, binding = 5) writeonly buffer Inverse { float inverses[]; };
+#ifdef TEXELS
+layout(set = 0, binding = 8) uniform textureBuffer x_texels;
+layout(set = 0, binding = 9) uniform textureBuffer weight_texels;
+layout(set = 0, binding = 10) uniform textureBuffer bias_texels;
+#endif
 
 layout(push_constant) uniform Params {
     uint rows, n;
@@ -22,33 +28,32 @@ layout(push_constant) uniform Params {
 };
 
 void main() {
-    uint lane = gl_LocalInvocationID.x, l = lane % LANES;
+    uint lane = gl_LocalInvocationID.x, l = lane % LANES * WIDTH;
     uint row = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * (gl_WorkGroupSize.x / LANES) + lane / LANES;
     uint count = row < rows ? n : 0u, base = first_x + (row < rows ? row * n : 0u);
-    float x0 = CENTRED ? x[base] : 0.0;
-    vec2 sum = vec2(0.0);
+    float x0 = CENTRED ? READ(x, base).x : 0.0;
+    Sums sum = Sums(VALUE(0.0), VALUE(0.0));
     precise float c = 0.0;
     if (CENTRED) {
-        for (uint j = l; j < count; j += LANES) {
-            precise float d = x[base + j] - x0;
-            sum = add(sum, vec2(d, 0.0));
+        for (uint j = l; j < count; j += LANES * WIDTH) {
+            precise VALUE d = READ(x, base + j) - x0;
+            add(sum, d);
         }
         c = whole(sum) / float(n);
-        sum = vec2(0.0);
+        sum = Sums(VALUE(0.0), VALUE(0.0));
     }
-    for (uint j = l; j < count; j += LANES) {
-        precise float d = (x[base + j] - x0) - c;
-        precise float square = d * d;
-        sum = add(sum, vec2(square, 0.0));
+    for (uint j = l; j < count; j += LANES * WIDTH) {
+        precise VALUE d = (READ(x, base + j) - x0) - c;
+        precise VALUE square = d * d;
+        add(sum, square);
     }
     precise float r = 1.0 / sqrt(whole(sum) / float(n) + epsilon);
     uint first = (first_row + row) * (n / spread);
-    for (uint j = l; j < count; j += LANES) {
-        precise float h = ((x[base + j] - x0) - c) * r;
-        uint place = WEIGHT || BIAS ? (first + j / spread) % weights : 0u;
-        if (WEIGHT) h = h * weight[first_weight + place];
-        if (BIAS) h = h + bias[first_bias + place];
-        y[first_y + row * n + j] = h;
+    for (uint j = l; j < count; j += LANES * WIDTH) {
+        precise VALUE h = ((READ(x, base + j) - x0) - c) * r;
+        if (WEIGHT) h = h * EACH_WEIGHT(weight, first_weight, j);
+        if (BIAS) h = h + EACH_WEIGHT(bias, first_bias, j);
+        y[(first_y + row * n + j) / WIDTH] = h;
     }
     if (row < rows && l == 0u) {
         shifts[first_shift + row] = c;

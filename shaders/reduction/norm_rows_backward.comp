@@ -5,43 +5,51 @@
 #extension GL_GOOGLE_include_directive : require
 #include "reduction/norm.glsl"
 
-layout(set = 0, binding = 0) readonly buffer G { float g[]; };
-layout(set = 0, binding = 1) readonly buffer X { float x[]; };
-layout(set = 0, binding = 2) readonly buffer Shift { float shifts[]; };
-layout(set = 0, binding = 3) readonly buffer Inverse { float inverses[]; };
-layout(set = 0, binding = 4) readonly buffer Weight { float weight[]; };
-layout(set = 0, binding = 5) writeonly buffer Gx { float gx[]; };
+layout(constant_id = 4) const bool PLAIN = false; // every row has the weights 0 to n - 1
+
+layout(set = 0, binding = 0) readonly buffer G { VALUE g[]; };
+layout(set = 0, binding = 1) readonly buffer X { VALUE x[]; };
+layout(set = 0, binding = 2) readonly buffer Weight { VALUE weight[]; };
+layout(set = 0, binding = 3) writeonly buffer Gx { VALUE gx[]; };
+layout(set = 0, binding = 4) readonly buffer Shift { float shifts[]; };
+layout(set = 0, binding = 5) readonly buffer Inverse { float inverses[]; };
+#ifdef TEXELS
+layout(set = 0, binding = 8) uniform textureBuffer g_texels;
+layout(set = 0, binding = 9) uniform textureBuffer x_texels;
+layout(set = 0, binding = 10) uniform textureBuffer weight_texels;
+#endif
 
 layout(push_constant) uniform Params {
     uint rows, n;
     uint first_row;
     uint spread, weights;
-    uint first_g, first_x, first_shift, first_inverse, first_weight, first_gx;
+    uint first_g, first_x, first_weight, first_gx, first_shift, first_inverse;
 };
 
 void main() {
-    uint lane = gl_LocalInvocationID.x, l = lane % LANES;
+    uint lane = gl_LocalInvocationID.x, l = lane % LANES * WIDTH;
     uint row = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * (gl_WorkGroupSize.x / LANES) + lane / LANES;
     bool real = row < rows;
     uint count = real ? n : 0u, at = real ? row : 0u, first = (first_row + row) * (n / spread);
-    float x0 = CENTRED ? x[first_x + at * n] : 0.0, c = shifts[first_shift + at], r = inverses[first_inverse + at];
-    vec2 sum = vec2(0.0), dot = vec2(0.0);
-    for (uint j = l; j < count; j += LANES) {
-        precise float h = ((x[first_x + at * n + j] - x0) - c) * r;
-        precise float gh = g[first_g + at * n + j];
-        if (WEIGHT) gh = gh * weight[first_weight + (first + j / spread) % weights];
-        precise float product = gh * h;
-        if (CENTRED) sum = add(sum, vec2(gh, 0.0));
-        dot = add(dot, vec2(product, 0.0));
+    float x0 = CENTRED ? READ(x, first_x + at * n).x : 0.0;
+    float c = shifts[first_shift + at], r = inverses[first_inverse + at];
+    Sums sum = Sums(VALUE(0.0), VALUE(0.0)), dot = sum;
+    for (uint j = l; j < count; j += LANES * WIDTH) {
+        precise VALUE h = ((READ(x, first_x + at * n + j) - x0) - c) * r;
+        precise VALUE gh = READ(g, first_g + at * n + j);
+        if (WEIGHT) gh = gh * EACH_WEIGHT(weight, first_weight, j);
+        precise VALUE product = gh * h;
+        if (CENTRED) add(sum, gh);
+        add(dot, product);
     }
     precise float mean = 0.0;
     if (CENTRED) mean = whole(sum) / float(n);
     precise float along = whole(dot) / float(n);
-    for (uint j = l; j < count; j += LANES) {
-        precise float h = ((x[first_x + at * n + j] - x0) - c) * r;
-        precise float gh = g[first_g + at * n + j];
-        if (WEIGHT) gh = gh * weight[first_weight + (first + j / spread) % weights];
-        precise float slope = r * (gh - mean - h * along);
-        gx[first_gx + at * n + j] = slope;
+    for (uint j = l; j < count; j += LANES * WIDTH) {
+        precise VALUE h = ((READ(x, first_x + at * n + j) - x0) - c) * r;
+        precise VALUE gh = READ(g, first_g + at * n + j);
+        if (WEIGHT) gh = gh * EACH_WEIGHT(weight, first_weight, j);
+        precise VALUE slope = r * (gh - mean - h * along);
+        gx[(first_gx + at * n + j) / WIDTH] = slope;
     }
 }

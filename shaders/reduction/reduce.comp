@@ -43,6 +43,18 @@ layout(set = 0, binding = 3) readonly buffer B3 { BITS b3[]; };
 layout(set = 0, binding = 4) readonly buffer B4 { BITS b4[]; };
 layout(set = 0, binding = 5) readonly buffer B5 { BITS b5[]; };
 layout(set = 0, binding = 6) readonly buffer Record { uint words[]; };
+#ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+// The inputs once more: drivers for the CPU load a texel as one.
+layout(set = 0, binding = 9) uniform textureBuffer b1_texels;
+layout(set = 0, binding = 10) uniform textureBuffer b2_texels;
+layout(set = 0, binding = 11) uniform textureBuffer b3_texels;
+layout(set = 0, binding = 12) uniform textureBuffer b4_texels;
+layout(set = 0, binding = 13) uniform textureBuffer b5_texels;
+#define FOUR(b, i) floatBitsToUint(texelFetch(b##_texels, int(i)))
+#else
+#define FOUR(b, i) b[i]
+#endif
 
 layout(push_constant) uniform Params {
     uint outputs;
@@ -124,10 +136,10 @@ VALUE combine(VALUE a, VALUE b) {
         uint place = at[i + 1];                                                                                        \
         bool level = (LEVELS >> i & 1u) != 0u;                                                                         \
         if (IS_BYTE(i)) {                                                                                              \
-            uint word = b[place >> 4][place >> 2 & 3u];                                                                \
+            uint word = FOUR(b, place >> 4)[place >> 2 & 3u];                                                          \
             value[i] = level ? BITS(byte_of(word, place)) : bytes_of(word);                                            \
         } else {                                                                                                       \
-            value[i] = b[place >> 2];                                                                                  \
+            value[i] = FOUR(b, place >> 2);                                                                            \
             if (level) value[i] = BITS(value[i][place & 3u]);                                                          \
         }                                                                                                              \
     }
