@@ -235,6 +235,9 @@ static tuff_result run_pass(const reduction *r) {
     for (uint32_t i = 0; i < r->chain.step_count; i++)
         call.constants[call.constant_count++] = chain_word(r->chain.steps[i]);
 
+    /* whole fours; the last parts may have no terms */
+    uint64_t chunk = ((terms + p.parts - 1) / p.parts + 3) & ~UINT64_C(3);
+    bool chunked = device_get_limits(lowering_device(r->lowering))->cpu && !p.group && p.parts > 1;
     const float scale = p.parts > 1 ? 1.0f : r->scale;
     uint32_t width = p.wide ? 4 : 1;
     uint64_t invocations = outputs * p.parts;
@@ -247,9 +250,10 @@ static tuff_result run_pass(const reduction *r) {
                                 r->reduced.rank,   record,          groups_x };
     memcpy(call.params, params, sizeof params);
     memcpy(&call.params[7], &scale, sizeof scale);
-    memcpy(&call.params[8], first, sizeof first);
-    memcpy(&call.params[8 + TENSORS], r->chain.constants, r->chain.constant_count * sizeof *r->chain.constants);
-    call.param_count = 8 + TENSORS + r->chain.constant_count;
+    call.params[8] = chunked ? (uint32_t)chunk : 0;
+    memcpy(&call.params[9], first, sizeof first);
+    memcpy(&call.params[9 + TENSORS], r->chain.constants, r->chain.constant_count * sizeof *r->chain.constants);
+    call.param_count = 9 + TENSORS + r->chain.constant_count;
     TRY(lowering_call(r->lowering, &call));
     if (p.parts == 1) return TUFF_OK;
     return p.by_part ? run_partial(r, &partial, p.parts, p.parts, 1) : run_partial(r, &partial, p.parts, 1, outputs);

@@ -3,8 +3,9 @@
 // y[o] = scale * sum over r of chain(x)[o, r] for o < outputs, r < terms; or its maximum, minimum or product.
 //
 // o and r count through nests of loops (kept and reduced axes) whose sizes and strides are in the record. Invocation
-// (o, p) takes the terms p, p + parts, p + 2 parts, ... of output o; with more than one part the results are partial,
-// and the next pass reduces them. Neighbouring invocations have neighbouring p (BY_PART) or o: whichever lies
+// (o, p) takes the terms p, p + parts, p + 2 parts, ... of output o, or `chunk` terms from p * chunk on where that suits
+// the caches better (drivers for the CPU); with more than one part the results are partial, and the next pass reduces
+// them. Neighbouring invocations have neighbouring p (BY_PART) or o: whichever lies
 // together in memory. WIDTH 4: four neighbours at once, along the same axis. GROUP: a whole workgroup shares a part,
 // and adds up through shared memory.
 //
@@ -64,6 +65,7 @@ layout(push_constant) uniform Params {
     uint record; // kept loops, then reduced ones, the fastest first
     uint groups_x;
     float scale;
+    uint chunk; // terms of a part that lie together; 0: parts take turns
     uint first[TENSORS];
     uint constants[16];
 };
@@ -214,11 +216,16 @@ void main() {
     if (KIND == MINIMUM) nothing = TUFF_INFINITY;
     if (KIND == PRODUCT) nothing = 1.0;
     precise VALUE total = VALUE(nothing), lost = VALUE(0.0);
-    uint r = p * along_reduced;
+    uint r = p * along_reduced, end = terms;
     step *= along_reduced;
-    while (r < terms) {
+    if (chunk > 0u) {
+        r = p * chunk;
+        end = min(terms, r + chunk);
+        step = along_reduced;
+    }
+    while (r < end) {
         VALUE block = VALUE(nothing);
-        uint stop = min(terms, r + 8u * step);
+        uint stop = min(end, r + 8u * step);
         for (; r < stop; r += step) {
             uint at[TENSORS] = base;
             left = r;
