@@ -49,6 +49,8 @@ typedef struct kernel_call {
     uint32_t params[MAX_PARAMS];
     uint32_t param_count;
     uint32_t groups[3];
+    uint64_t work;        /* multiply-adds of all workgroups, roughly, beside what moving its operands' bytes takes */
+    bool whole;           /* gl_NumWorkGroups does more in its kernel than to number workgroups: never in parts */
     bool takes_bytes;     /* the kernel was told which operands are bytes */
     const char *label;    /* owned by the lowered program */
     segment_kind segment; /* never smaller than that of the call before */
