@@ -72,7 +72,7 @@ static char *trim(char *text) {
  * them. */
 static const char force_keys[][12] = { "staging",   "uncached", "transfer",  "memory", "block", "slice",   "fuse",
                                        "wide",      "product",  "split",     "reduce", "pool",  "scatter", "logits",
-                                       "recurrent", "bytes",    "attention", "turns",  "parts" };
+                                       "recurrent", "bytes",    "attention", "turns",  "parts", "inplace" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";

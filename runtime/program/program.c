@@ -1,5 +1,6 @@
 /* From a lowered graph to a program that can run: schedule, plan and synchronise, then memory, then recordings. */
 #include "runtime/program/program.h"
+#include "runtime/program/in_place.h"
 #include "runtime/program/record.h"
 #include "runtime/program/slots.h"
 
@@ -145,6 +146,8 @@ static tuff_result make_plan(tuff_program *program) {
     uint32_t fault_call = fault->kind == PROGRAM_FAULT_DEPENDENCY ? fault->index : SCHEDULE_NO_FAULT;
     TRY(check_calls(program->lowered));
     TRY(schedule_create(program->lowered, fault_call, &program->schedule));
+    const char *force = device_force(program->device, "inplace");
+    if (!force || strcmp(force, "none") != 0) TRY(in_place(program->lowered, &program->schedule));
     TRY(divide_calls(program));
     TRY(plan_arena(program));
     TRY(plan_constants(program));
@@ -292,6 +295,7 @@ void tuff_program_get_info(const tuff_program *program, tuff_program_info *info)
 
 tuff_result program_dump_text(const tuff_program *program, FILE *file) {
     schedule_dump(&program->schedule, program->lowered, file);
+    in_place_dump(program->lowered, file);
     plan_dump(&program->plan, program->lives, program->lowered, file);
     synchronise_dump(&program->synchronisation, file);
     if (ferror(file))

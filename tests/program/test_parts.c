@@ -171,7 +171,7 @@ static trained train(const char *parts, const network_kind *kind) {
 
 static void test_same_bits(void **state) {
     (void)state;
-    static const char *const forced[] = { "2", "3", "1000" };
+    static const char *const forced[] = { "2", "1000" };
     for (int n = 0; n < NETWORKS; n++) {
         trained whole = train("1", &network_kinds[n]);
         assert_int_equal(whole.info.parts, whole.info.dispatches);
