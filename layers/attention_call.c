@@ -203,6 +203,9 @@ static tuff_result call(const attention *a, const pass *pass, const uint64_t *of
         call.groups[1] = (uint32_t)(pass->by_keys ? a->heads / a->group : a->heads);
         call.groups[2] = (uint32_t)batch;
     }
+    /* a score or its gradient, and what it adds to a row */
+    uint64_t pairs = (uint64_t)(a->queries * a->keys * a->heads * batch);
+    call.work = 2 * pairs * (uint64_t)(a->features + a->value_features);
     return lowering_call(a->lowering, &call);
 }
 

@@ -198,6 +198,8 @@ static tuff_result emit_part(const pointwise_call *p) {
         mode_word |= (uint32_t)(p->views[t].type == TUFF_U8) << (BYTES_BIT + t);
     for (uint32_t i = 0; i < chain->output_count; i++) result_word |= (uint32_t)chain->outputs[i] << 8 * i;
 
+    for (uint32_t t = 1; t < p->buffers && chain->output_count == 1 && modes[0] == MODE_LINEAR && !packs(p); t++)
+        if (modes[t] == MODE_LINEAR && first[t] == first[0] && p->views[t].type != TUFF_U8) call.in_place |= 1u << t;
     call.kernel = choose_kernel(p, wide);
     call.takes_bytes = true;
     const uint32_t width = wide || packed ? 4 : 1;

@@ -179,7 +179,8 @@ static tuff_result lower_share(lowering *lowering, const node *node) {
                                      [7] = COUNT,
                                      [21] = (uint32_t)(int32_t)node->attributes[IGNORE].i },
                          .param_count = 22,
-                         .groups = { (uint32_t)groups, 1, 1 } };
+                         .groups = { (uint32_t)groups, 1, 1 },
+                         .whole = true };
     for (int64_t slice = 0; slice < slices; slice++) {
         part = view_part(&target, slice * step, smaller(step, count - slice * step));
         call.params[0] = (uint32_t)part.shape.sizes[0];

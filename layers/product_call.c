@@ -228,6 +228,7 @@ static tuff_result call_kernels(const product_lowering *s) {
     for (uint64_t z = 0; z < layers; z += MAX_GROUPS) {
         if (p->loader == LOADER_PLAIN) params[12] = (uint32_t)z;
         call.groups[2] = (uint32_t)(layers - z < MAX_GROUPS ? layers - z : MAX_GROUPS);
+        call.work = (uint64_t)p->m * (uint64_t)p->n * (uint64_t)p->k * call.groups[2] / s->parts;
         TRY(lowering_call(s->lowering, &call));
     }
     return TUFF_OK;

@@ -178,6 +178,7 @@ static tuff_result call_over(lowering *lowering, const sizes *s, bool tiled, ker
         call->groups[0] = (uint32_t)((s->hidden + TILE - 1) / TILE);
         call->groups[1] = (uint32_t)((s->batch + TILE - 1) / TILE);
         call->groups[2] = 1;
+        call->work = (uint64_t)(s->batch * s->hidden * s->gates * s->hidden);
     } else {
         flat_groups(call, (uint64_t)(s->batch * s->hidden), LANES);
     }

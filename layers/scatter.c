@@ -219,6 +219,7 @@ static tuff_result call_scan(const scattering *s, int64_t o, int64_t outer, int6
                                 k == 0 };
     memcpy(call.params, params, sizeof params);
     flat_groups(&call, invocations, LANES);
+    call.work = invocations * (uint64_t)sources; /* each looks at all */
     return lowering_call(s->lowering, &call);
 }
 

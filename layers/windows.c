@@ -143,7 +143,18 @@ static pooling pooling_of(const lowering *lowering, const node *node, const view
 }
 
 /* The push constants of shaders/pooling/window.glsl. */
-enum { DIVISOR_BITS = 13, FIRST_X, FIRST_Y, FIRST_G, FIRST_INDEX, BEGIN_ROW, BEGIN_LINE, PARAMS };
+enum {
+    KERNEL_HEIGHT = 5,
+    KERNEL_WIDTH,
+    DIVISOR_BITS = 13,
+    FIRST_X,
+    FIRST_Y,
+    FIRST_G,
+    FIRST_INDEX,
+    BEGIN_ROW,
+    BEGIN_LINE,
+    PARAMS
+};
 
 static void set_params(kernel_call *call, const pooling *p) {
     const int64_t *image = p->image->shape.sizes, *pooled = p->pooled->shape.sizes;
@@ -168,6 +179,7 @@ static tuff_result call_windows(lowering *lowering, kernel_call *call, const poo
                                 int64_t width) {
     set_params(call, p);
     int64_t groups = (width * (p->image->shape.sizes[1] / p->width) + LANES - 1) / LANES;
+    int64_t area = call->params[KERNEL_HEIGHT] * (int64_t)call->params[KERNEL_WIDTH];
     for (int64_t row = 0; row < height; row += MAX_GROUPS)
         for (int64_t group = 0; group < groups; group += MAX_GROUPS) {
             call->params[BEGIN_ROW] = (uint32_t)row;
@@ -175,6 +187,7 @@ static tuff_result call_windows(lowering *lowering, kernel_call *call, const poo
             call->groups[0] = (uint32_t)smaller(groups - group, MAX_GROUPS);
             call->groups[1] = (uint32_t)smaller(height - row, MAX_GROUPS);
             call->groups[2] = (uint32_t)images;
+            call->work = (uint64_t)(height * width * p->image->shape.sizes[1] * images * area);
             TRY(lowering_call(lowering, call));
         }
     return TUFF_OK;

@@ -427,6 +427,7 @@ TUFF_API tuff_result tuff_read(tuff_program *program, const tuff_tensor *output,
 typedef struct tuff_program_info {
     uint32_t operators; /* nodes after differentiation, before fusion */
     uint32_t dispatches;
+    uint32_t parts; /* commands for the dispatches: a long one goes in several, with nothing between them */
     uint32_t levels;
     uint32_t barriers;
     uint32_t pipelines; /* distinct ones */
@@ -447,6 +448,8 @@ typedef struct tuff_profile_entry {
     uint32_t groups[3];                 /* workgroups */
     uint64_t bytes_read, bytes_written; /* of the ranges that it is bound to, each counted once */
     double seconds;                     /* from the end of the dispatch before to its own end */
+    uint32_t parts;                     /* in how many commands it went, which `seconds` are of together; 1 unless it is
+                                           long */
 } tuff_profile_entry;
 
 /* Device time of the last submitted run, for which it waits: seconds of the whole, from before the first dispatch to

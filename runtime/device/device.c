@@ -72,7 +72,7 @@ static char *trim(char *text) {
  * them. */
 static const char force_keys[][12] = { "staging",   "uncached", "transfer",  "memory", "block", "slice",   "fuse",
                                        "wide",      "product",  "split",     "reduce", "pool",  "scatter", "logits",
-                                       "recurrent", "bytes",    "attention", "turns",  "texels" };
+                                       "recurrent", "bytes",    "attention", "turns",  "parts", "inplace", "texels" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";
@@ -115,6 +115,19 @@ const char *device_force(const tuff_device *device, const char *key) {
     return NULL;
 }
 
+/* The number of "key=COUNT", from `least` on; left as it is if the key is absent. */
+static tuff_result forced_number(const tuff_device *device, const char *key, uint32_t least, uint32_t *count) {
+    const char *text = device_force(device, key);
+    if (!text) return TUFF_OK;
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (errno || *end || number < least || number > UINT32_MAX || *text == '-')
+        return error_set(TUFF_ERROR_ARGUMENT, "the forced path %s=%s wants a number from %u on", key, text, least);
+    *count = (uint32_t)number;
+    return TUFF_OK;
+}
+
 static tuff_result apply_forces(tuff_device *device) {
     const char *memory = device_force(device, "memory");
     if (memory) {
@@ -130,22 +143,19 @@ static tuff_result apply_forces(tuff_device *device) {
     if (texels && strcmp(texels, "0") != 0)
         return error_set(TUFF_ERROR_ARGUMENT, "the forced path texels=%s: texels=0 is what can be forced", texels);
     if (texels) device->limits.texels = false;
-    const char *turns = device_force(device, "turns");
-    if (turns) {
-        char *end;
-        errno = 0;
-        unsigned long count = strtoul(turns, &end, 10);
-        if (errno || *end || count < 1024 || count > UINT32_MAX || *turns == '-')
-            return error_set(TUFF_ERROR_ARGUMENT, "the forced path turns=%s wants a number from 1024 on", turns);
-        device->limits.loop_turns = (uint32_t)count;
-    }
-    return TUFF_OK;
+    TRY(forced_number(device, "turns", 1024, &device->limits.loop_turns));
+    return forced_number(device, "parts", 1, &device->limits.parts);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
 /* Mesa's LP_MAX_TGSI_LOOP_ITERATIONS: whatever loops there are left are left. */
 enum { LLVMPIPE_LOOP_TURNS = 65535 };
+
+/* What one dispatch may do, in multiply-adds, to end within 100 ms: on the slowest driver that is known, SwiftShader on
+ * two busy cores, which makes 2e8 in a second, and ten times as many on idle ones; on the slowest GPUs, 5e10. Watchdogs
+ * end what takes seconds. */
+static const uint64_t CPU_DISPATCH_WORK = 16000000, GPU_DISPATCH_WORK = 4000000000;
 
 static void take_candidate(tuff_device *device, const candidate *c) {
     const VkPhysicalDeviceLimits *limits = &c->properties.limits;
@@ -164,6 +174,7 @@ static void take_candidate(tuff_device *device, const candidate *c) {
         .loop_turns = strcmp(c->info.driver, "llvmpipe") == 0 ? LLVMPIPE_LOOP_TURNS : UINT32_MAX,
         .type = c->info.type,
         .cpu = c->info.type == TUFF_DEVICE_CPU,
+        .dispatch_work = c->info.type == TUFF_DEVICE_CPU ? CPU_DISPATCH_WORK : GPU_DISPATCH_WORK,
         .subgroup_size = c->info.subgroup_size,
         .subgroup_shuffle = shuffle,
         .texels = texels,

@@ -30,6 +30,8 @@ typedef struct device_limits {
     bool subgroup_shuffle;    /* subgroupShuffle in kernels */
     bool texels;              /* every range can be a texel buffer: kernels with TEXELS run */
     uint32_t loop_turns;      /* an invocation's loops together end after so many: lavapipe's limit, without a word */
+    uint64_t dispatch_work;   /* what one dispatch may do, as kernel_call's work counts it */
+    uint32_t parts;           /* in how many parts every dispatch goes; 0: in as many as its work asks for */
     uint32_t shared_memory;   /* bytes */
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */
@@ -87,6 +89,8 @@ tuff_result device_fill(tuff_device *device, buffer_range range, uint32_t word);
 
 /* The code of a kernel; NULL: there is none of this number. */
 const struct kernel_code *device_kernel(const tuff_device *device, uint32_t kernel);
+/* Whether a kernel looks at gl_NumWorkGroups, which in a part of a dispatch is the part's. */
+bool device_kernel_counts_groups(const tuff_device *device, uint32_t kernel);
 /* Adds a user's kernel to a device, for as long as that lives; the same code again is the same kernel. The words are
  * copied. ARGUMENT: it is no SPIR-V, has no compute entry point "main", its resources are not `inputs` and then
  * `outputs` storage buffers, or it has too many push constants. UNSUPPORTED: it asks for more than the device was

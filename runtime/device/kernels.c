@@ -9,6 +9,11 @@ const struct kernel_code *device_kernel(const tuff_device *device, uint32_t kern
     return kernel - KERNEL_COUNT < device->kernel_count ? &device->kernels[kernel - KERNEL_COUNT].code : NULL;
 }
 
+bool device_kernel_counts_groups(const tuff_device *device, uint32_t kernel) {
+    const struct kernel_code *code = device_kernel(device, kernel);
+    return code && module_counts_groups(code->words, code->size);
+}
+
 /* ---- what a user's kernel asks for --------------------------------------------------------------- */
 
 /* Capabilities by SPIR-V's number. Those that are absent here are not known. */

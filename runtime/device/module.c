@@ -45,6 +45,7 @@ enum {
     MODEL_COMPUTE = 5,
     MODE_LOCAL_SIZE = 17,
     MODE_LOCAL_SIZE_ID = 38,
+    BUILT_IN_NUM_WORKGROUPS = 24,
     BUILT_IN_WORKGROUP_SIZE = 25,
 };
 enum {
@@ -485,4 +486,12 @@ tuff_result module_read(const char *name, const uint32_t *words, size_t size, ui
     tuff_result result = read_declarations(&r, bindings, facts);
     free(r.defined);
     return result;
+}
+
+bool module_counts_groups(const uint32_t *words, size_t size) {
+    size_t count = size / sizeof *words;
+    for (size_t i = HEADER; i < count && (words[i] & 0xffff) != OP_FUNCTION; i += words[i] >> 16)
+        if ((words[i] & 0xffff) == OP_DECORATE && words[i + 2] == BUILT_IN && words[i + 3] == BUILT_IN_NUM_WORKGROUPS)
+            return true;
+    return false;
 }

@@ -28,4 +28,7 @@ typedef struct module_facts {
 tuff_result module_read(const char *name, const uint32_t *words, size_t size, uint32_t bindings,
                         const uint32_t *constants, uint32_t constant_count, module_facts *facts);
 
+/* Whether a valid module reads the built-in variable gl_NumWorkGroups. */
+bool module_counts_groups(const uint32_t *words, size_t size);
+
 #endif

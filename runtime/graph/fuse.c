@@ -371,14 +371,14 @@ static bool fuse_prologue(fusing *f, uint32_t r) {
     return true;
 }
 
-static void fuse_all(fusing *f) {
-    for (uint32_t u = 0; u < f->count; u++)
+static void fuse_all(fusing *f, uint32_t moves) {
+    for (uint32_t u = 0; u < f->count && (moves & FUSE_EPILOGUE); u++)
         while (f->units[u].alive && f->units[u].node->op->accepts_epilogue && fuse_epilogue(f, u)) {
         }
-    for (uint32_t u = 0; u < f->count; u++)
+    for (uint32_t u = 0; u < f->count && (moves & FUSE_CHAIN); u++)
         while (f->units[u].alive && f->units[u].pointwise && fuse_one_input(f, u)) {
         }
-    for (uint32_t u = 0; u < f->count; u++)
+    for (uint32_t u = 0; u < f->count && (moves & FUSE_PROLOGUE); u++)
         if (f->units[u].alive && f->units[u].node->op->flags & OPERATOR_PROLOGUE) fuse_prologue(f, u);
 }
 
@@ -469,7 +469,7 @@ static tuff_result emit_all(fusing *f, tuff_graph *to, tuff_tensor **targets, ui
     return result;
 }
 
-tuff_result graph_fuse(const tuff_graph *from, bool enabled, tuff_tensor **targets, uint32_t target_count,
+tuff_result graph_fuse(const tuff_graph *from, uint32_t moves, tuff_tensor **targets, uint32_t target_count,
                        tuff_graph **out) {
     fusing f = { .from = from,
                  .units = calloc(from->node_count + 1, sizeof *f.units),
@@ -488,7 +488,7 @@ tuff_result graph_fuse(const tuff_graph *from, bool enabled, tuff_tensor **targe
     }
     if (result == TUFF_OK) {
         mark_alive(&f);
-        if (enabled) fuse_all(&f);
+        fuse_all(&f, moves);
         result = emit_all(&f, to, targets, target_count);
     }
     free(f.units);

@@ -18,9 +18,11 @@ bool chain_merge(const struct chain *producer, tuff_tensor *const *producer_inpu
                  tuff_tensor *const *consumer_inputs, struct chain *merged, tuff_tensor **merged_inputs,
                  uint32_t *merged_input_count);
 
-/* Takes a graph without composites and makes the fused one. targets as in graph_rewrite. enabled false: every pointwise
- * operator stays a chain of its own. */
-tuff_result graph_fuse(const tuff_graph *from, bool enabled, tuff_tensor **targets, uint32_t target_count,
+/* The moves of fuse.c, bits of a set; without any every pointwise operator stays a chain of its own. */
+enum { FUSE_EPILOGUE = 1, FUSE_CHAIN = 2, FUSE_PROLOGUE = 4, FUSE_ALL = 7 };
+
+/* Takes a graph without composites and makes the fused one by the moves of a set. targets as in graph_rewrite. */
+tuff_result graph_fuse(const tuff_graph *from, uint32_t moves, tuff_tensor **targets, uint32_t target_count,
                        tuff_graph **out);
 
 #endif

@@ -181,10 +181,32 @@ static tuff_result expand(compilation *c) {
     return TUFF_OK;
 }
 
+/* "fuse=none" or a list of moves with + between them forces just these. */
+static tuff_result fusing_moves(const tuff_device *device, uint32_t *moves) {
+    static const char *const names[] = { "epilogue", "chain", "prologue" };
+    const char *force = device_force(device, "fuse");
+    *moves = force ? 0 : FUSE_ALL;
+    if (!force || strcmp(force, "none") == 0) return TUFF_OK;
+    for (const char *at = force; at; at = strchr(at, '+') ? strchr(at, '+') + 1 : NULL) {
+        size_t length = strcspn(at, "+");
+        uint32_t found = 0;
+        for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (length == strlen(names[i]) && memcmp(at, names[i], length) == 0) found = 1u << i;
+        if (!found)
+            return error_set(TUFF_ERROR_ARGUMENT,
+                             "the forced path fuse=%s wants none, or some of epilogue, chain and prologue with + "
+                             "between them",
+                             force);
+        *moves |= found;
+    }
+    return TUFF_OK;
+}
+
 static tuff_result fuse(compilation *c) {
-    const char *force = device_force(c->model->device, "fuse");
+    uint32_t moves;
     tuff_graph *fused;
-    TRY(graph_fuse(c->graph, !force || strcmp(force, "none") != 0, c->targets, c->target_count, &fused));
+    TRY(fusing_moves(c->model->device, &moves));
+    TRY(graph_fuse(c->graph, moves, c->targets, c->target_count, &fused));
     graph_free(c->graph);
     c->graph = fused;
     dump_graph(c, "fuse");

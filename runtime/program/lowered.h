@@ -24,6 +24,7 @@ typedef struct storage {
     uint32_t tensor;           /* INPUT, OUTPUT: the tensor's id in the user's graph */
     const tuff_tensor *handle; /* INPUT, OUTPUT: the tensor in the user's graph, only compared with what tuff_write and
                                   tuff_read get, since that graph may be gone by then; NULL: `tensor` is compared */
+    uint32_t in_place_of;      /* TRANSIENT: 1 + the storage whose bytes it took over; 0: none */
     char *tensor_name;         /* INPUT, OUTPUT */
     uint64_t host_size;        /* INPUT, OUTPUT: bytes that tuff_write and tuff_read take */
 } storage;
@@ -49,6 +50,10 @@ typedef struct kernel_call {
     uint32_t params[MAX_PARAMS];
     uint32_t param_count;
     uint32_t groups[3];
+    uint64_t work;        /* multiply-adds of all workgroups, roughly, beside what moving its operands' bytes takes */
+    uint32_t in_place;    /* bit i: operand 0, each element of which is written once, may lie on operand i's bytes:
+                             who writes an element has read that one, and nobody else reads it */
+    bool whole;           /* gl_NumWorkGroups does more in its kernel than to number workgroups: never in parts */
     bool takes_bytes;     /* the kernel was told which operands are bytes */
     const char *label;    /* owned by the lowered program */
     segment_kind segment; /* never smaller than that of the call before */

@@ -44,12 +44,14 @@ static void add_bytes(const operand *operand, tuff_profile_entry *entry) {
     if (operand->access & ACCESS_WRITE) entry->bytes_written += operand->size;
 }
 
-static tuff_profile_entry entry_of(const tuff_program *program, const kernel_call *call, double seconds) {
+static tuff_profile_entry entry_of(const tuff_program *program, uint32_t index, double seconds) {
+    const kernel_call *call = &program->lowered->calls[index];
     tuff_profile_entry entry = { .label = call->label ? call->label : "",
                                  .kernel = device_kernel(program->device, call->kernel)->name,
                                  .segment = schedule_segment_name(call->segment),
                                  .groups = { call->groups[0], call->groups[1], call->groups[2] },
-                                 .seconds = seconds };
+                                 .seconds = seconds,
+                                 .parts = parts_count(&program->parts[index]) };
     for (uint32_t i = 0; i < call->operand_count; i++) add_bytes(&call->operands[i], &entry);
     return entry;
 }
@@ -76,8 +78,7 @@ tuff_result tuff_program_profile(tuff_program *program, double *seconds, tuff_pr
         if (seconds) *seconds = (times[stamps - 1] - times[0]) * 1e-9;
         if (count) *count = dispatches;
         for (uint32_t k = 0; k < dispatches && k < capacity; k++)
-            entries[k] =
-                entry_of(program, &program->lowered->calls[recording->order[k]], (times[k + 1] - times[k]) * 1e-9);
+            entries[k] = entry_of(program, recording->order[k], (times[k + 1] - times[k]) * 1e-9);
     }
     free(times);
     return result;

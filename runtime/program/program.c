@@ -1,5 +1,6 @@
 /* From a lowered graph to a program that can run: schedule, plan and synchronise, then memory, then recordings. */
 #include "runtime/program/program.h"
+#include "runtime/program/in_place.h"
 #include "runtime/program/record.h"
 #include "runtime/program/slots.h"
 
@@ -131,11 +132,23 @@ static tuff_result plan_constants(tuff_program *program) {
     return result;
 }
 
+static tuff_result divide_calls(tuff_program *program) {
+    const lowered *lowered = program->lowered;
+    program->parts = malloc(((size_t)lowered->call_count + 1) * sizeof *program->parts);
+    if (!program->parts) return error_out_of_host_memory(lowered->call_count * sizeof *program->parts);
+    for (uint32_t i = 0; i < lowered->call_count; i++)
+        program->parts[i] = parts_of(program->device, &lowered->calls[i]);
+    return TUFF_OK;
+}
+
 static tuff_result make_plan(tuff_program *program) {
     const program_fault *fault = &program->fault;
     uint32_t fault_call = fault->kind == PROGRAM_FAULT_DEPENDENCY ? fault->index : SCHEDULE_NO_FAULT;
     TRY(check_calls(program->lowered));
     TRY(schedule_create(program->lowered, fault_call, &program->schedule));
+    const char *force = device_force(program->device, "inplace");
+    if (!force || strcmp(force, "none") != 0) TRY(in_place(program->lowered, &program->schedule));
+    TRY(divide_calls(program));
     TRY(plan_arena(program));
     TRY(plan_constants(program));
     TRY(synchronise(program->lowered, &program->schedule, &program->plan, &program->synchronisation));
@@ -206,6 +219,7 @@ static void destroy(tuff_program *program) {
     plan_destroy(&program->constants);
     plan_destroy(&program->plan);
     free(program->lives);
+    free(program->parts);
     schedule_destroy(&program->schedule);
     free(program->text);
     free(program->dot);
@@ -263,9 +277,12 @@ void tuff_program_destroy(tuff_program *program) {
 
 void tuff_program_get_info(const tuff_program *program, tuff_program_info *info) {
     if (!program || !info) return;
+    uint32_t parts = 0;
+    for (uint32_t i = 0; i < program->lowered->call_count; i++) parts += parts_count(&program->parts[i]);
     *info = (tuff_program_info){
         .operators = program->lowered->operator_count,
         .dispatches = program->schedule.call_count,
+        .parts = parts,
         .levels = program->schedule.level_count,
         .barriers = program->synchronisation.barrier_count,
         .pipelines = program->recordings[0].set ? dispatch_set_pipelines(program->recordings[0].set) : 0,
@@ -278,6 +295,7 @@ void tuff_program_get_info(const tuff_program *program, tuff_program_info *info)
 
 tuff_result program_dump_text(const tuff_program *program, FILE *file) {
     schedule_dump(&program->schedule, program->lowered, file);
+    in_place_dump(program->lowered, file);
     plan_dump(&program->plan, program->lives, program->lowered, file);
     synchronise_dump(&program->synchronisation, file);
     if (ferror(file))

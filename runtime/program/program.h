@@ -2,6 +2,7 @@
 #ifndef TUFF_RUNTIME_PROGRAM_H
 #define TUFF_RUNTIME_PROGRAM_H
 
+#include "runtime/program/parts.h"
 #include "runtime/program/synchronise.h"
 
 #include <stdio.h>
@@ -69,6 +70,7 @@ struct tuff_program {
     tuff_device *device;
     lowered *lowered;
     schedule schedule;
+    parts *parts; /* of each call */
     life *lives;
     plan plan;
     synchronisation synchronisation;

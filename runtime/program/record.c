@@ -7,7 +7,7 @@
  * Adversarial replay changes what may change without a difference. The order of dispatches between two barriers, which
  * covers a missing barrier as well as a missing dependency on drivers that run everything in order. And all bytes that
  * are dead: the whole arena and the outputs are filled with NaN before the first level, the bytes of a value at the
- * first barrier after its last level. */
+ * first barrier after its last level. Parts of one long dispatch go from the last to the first. */
 #include "runtime/program/record.h"
 #include "runtime/program/profile.h"
 
@@ -213,6 +213,16 @@ static void record_barrier(const tuff_program *program, uint32_t level, commands
     commands_barrier(commands, barrier->before, barrier->after);
 }
 
+/* A replay records the parts of a long dispatch from the last to the first. */
+static void record_dispatch(const tuff_program *program, const recording *recording, uint32_t i, commands *commands) {
+    const parts *parts = &program->parts[i];
+    uint32_t count = parts_count(parts), base[3], groups[3];
+    for (uint32_t part = 0; part < count; part++) {
+        parts_at(parts, &program->lowered->calls[i], program->replay_seed ? count - 1 - part : part, base, groups);
+        commands_dispatch_part(commands, recording->set, i, base, groups);
+    }
+}
+
 void record_segment(const tuff_program *program, uint32_t r, uint32_t segment, bool with_uploads, commands *commands) {
     const schedule *schedule = &program->schedule;
     const recording *recording = &program->recordings[r];
@@ -224,7 +234,7 @@ void record_segment(const tuff_program *program, uint32_t r, uint32_t segment, b
     for (uint32_t l = schedule->segment_start[segment]; l < schedule->segment_start[segment + 1]; l++) {
         record_barrier(program, l, commands);
         for (uint32_t k = schedule->level_start[l]; k < schedule->level_start[l + 1]; k++) {
-            commands_dispatch(commands, recording->set, recording->order[k]);
+            record_dispatch(program, recording, recording->order[k], commands);
             profile_dispatch(program, recording, k, commands);
         }
     }

@@ -82,6 +82,7 @@ kernel_call *add_mix(lowered *l, segment_kind segment, uint32_t out, uint32_t a,
         add_operand(l, storages[i], 0, sizes[i], i == 0 ? ACCESS_WRITE : ACCESS_READ);
     }
     call->kernel = KERNEL_TEST_MIX;
+    call->whole = true; /* its invocations stride over the range */
     call->params[0] = (uint32_t)(sizes[0] / 4);
     call->params[1] = (uint32_t)(sizes[1] / 4);
     call->params[2] = (uint32_t)(sizes[2] / 4);

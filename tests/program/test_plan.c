@@ -108,11 +108,11 @@ static void test_networks(void **state) {
     for (uint32_t i = 0; i < 60; i++) deep[i] = (uint64_t)(60 - i) * 50000 + 77 * (i % 5);
     life lives[240];
     double r = ratio(lives, training_lives(cnn, 6, lives));
-    if (r > 1.15) fail_msg("cnn: %.3f", r);
+    if (r > 1.1) fail_msg("cnn: %.3f", r);
     r = ratio(lives, training_lives(mlp, 4, lives));
-    if (r > 1.15) fail_msg("mlp: %.3f", r);
+    if (r > 1.1) fail_msg("mlp: %.3f", r);
     r = ratio(lives, training_lives(deep, 60, lives));
-    if (r > 1.15) fail_msg("deep: %.3f", r);
+    if (r > 1.1) fail_msg("deep: %.3f", r);
 }
 
 static void test_chain_takes_two(void **state) {

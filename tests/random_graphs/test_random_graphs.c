@@ -4,6 +4,7 @@
  * TUFF_TEST_SEED chooses the first graph, TUFF_TEST_GRAPHS how many follow one another. How far float32 may be off
  * depends on the graph: the reference is evaluated again with every operator's result disturbed by its rounding
  * error, and what that changes is the measure. */
+#include "plan_ratio.h"
 #include "random_graph.h"
 #include "support.h"
 #include "tests/operators/build.h"
@@ -75,6 +76,14 @@ static void measure(recipe *r, const wanted *w, double *allowed) {
 }
 
 /* Compiles and runs the graph; the results one after another. */
+static double worst_ratio;
+
+static void check_plan(const tuff_program *program) {
+    double ratio = plan_ratio(program);
+    worst_ratio = fmax(worst_ratio, ratio);
+    if (ratio > 1.1) fail_msg("the arena is %.3f times what lives at a time", ratio);
+}
+
 static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, uint32_t replay_seed, size_t *bytes) {
     tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = RANDOM_GRAPH_SEED });
     tuff_graph *graph = tuff_graph_create(model);
@@ -88,6 +97,7 @@ static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, u
         graph,
         &(tuff_program_desc){ .outputs = outputs, .output_count = (uint32_t)w->count, .replay_seed = replay_seed },
         &program));
+    check_plan(program);
     OK(build_write(r, model, program, tensors, r->loss));
     for (int run = 0; run < RANDOM_GRAPH_RUNS; run++) OK(tuff_run(program)); /* every recording is in flight */
     *bytes = 0;
@@ -151,7 +161,8 @@ static int open_device(void **state) {
 
 static int close_device(void **state) {
     (void)state;
-    print_message("worst error %.2g of what rounding explains\n", worst);
+    print_message("worst error %.2g of what rounding explains, worst plan %.3f times what lives at a time\n", worst,
+                  worst_ratio);
     recipe_clear(&the_recipe);
     tuff_device_close(device);
     return 0;

@@ -131,6 +131,7 @@ bool bench_optimizer(const bench *bench);
 bool bench_train(const bench *bench);
 bool bench_start(const bench *bench);
 bool bench_first_step(const bench *bench);
+bool bench_plans(const bench *bench);
 bool bench_overhead(const bench *bench);
 
 #endif

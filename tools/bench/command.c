@@ -31,6 +31,7 @@ static const part parts[] = {
     { "start", bench_start, 0, false, false,
       "from compiling to the end of the first step, empty caches and full ones" },
     { "first-step", bench_first_step, 0, false, true, "the same in this process, with the caches as they are" },
+    { "plans", bench_plans, 0, false, true, "what training steps are compiled to, with and without each fusion" },
     { "overhead", bench_overhead, 0, false, false, "what a step of 200 small operators costs the host" },
 };
 enum { PARTS = sizeof parts / sizeof *parts };

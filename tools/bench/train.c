@@ -130,6 +130,18 @@ static void print_shares(step_profile *p, bool by_label) {
     if (shown < count) printf("  %u others below %.1f %% each\n", count - shown, 100 * least);
 }
 
+/* The command that holds the device longest, a long dispatch's parts being taken for alike. */
+static void print_longest(const step_profile *p) {
+    const tuff_profile_entry *longest = &p->entries[0];
+    for (uint32_t i = 1; i < p->count; i++) {
+        const tuff_profile_entry *e = &p->entries[i];
+        if (e->seconds / e->parts > longest->seconds / longest->parts) longest = e;
+    }
+    printf("  longest: %.3f ms, %s  %s", longest->seconds / longest->parts * 1e3, longest->kernel, longest->label);
+    if (longest->parts > 1) printf(", one of %u parts", longest->parts);
+    putchar('\n');
+}
+
 static void report_shares(const network *net, step_profile *p) {
     uint32_t count = add_up(p, true);
     for (uint32_t i = 0; i < count; i++) {
@@ -165,6 +177,7 @@ static bool profile(network *net) {
         printf("where the %.3f ms of %s go, one dispatch after the other:\n", p.seconds * 1e3, net->shape);
         print_shares(&p, false);
         print_shares(&p, true);
+        print_longest(&p);
     }
     free(p.entries);
     free(p.shares);
