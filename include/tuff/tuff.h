@@ -357,6 +357,16 @@ TUFF_API tuff_tensor *tuff_set_name(tuff_tensor *tensor, const char *name);
 TUFF_API tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                                     tuff_tensor **gradients);
 
+/* Marks a segment of the graph, all that lies between inputs (and states) and output, whose values the backward pass
+ * does not find kept but computes a second time, from the inputs, when the gradient of output is there: a step takes
+ * less memory and more time. torch.utils.checkpoint.checkpoint. Returns output to go on with: gradients of what is
+ * built on the returned tensor have the same bits as without the mark, dropout's masks included; states are written
+ * once. Kept are the output, values that leave the segment on another way, and outputs of the program. A program
+ * without gradients is not changed. A node of several segments belongs to the one that was marked last: one around
+ * others takes their place. inputs may hold tensors that the segment does not read. Errors: ARGUMENT (the segment
+ * reaches back to an input of the graph that is not among inputs: names it; NULL; another graph). */
+TUFF_API tuff_tensor *tuff_checkpoint(tuff_tensor *output, tuff_tensor *const *inputs, uint32_t input_count);
+
 /* ---- programs ----------------------------------------------------------------------------- */
 
 typedef struct tuff_program tuff_program;

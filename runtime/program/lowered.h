@@ -50,6 +50,7 @@ typedef struct kernel_call {
     uint32_t param_count;
     uint32_t groups[3];
     bool takes_bytes;     /* the kernel was told which operands are bytes */
+    uint32_t after;       /* it waits for the call before this number, though it reads nothing of it; 0: for none */
     const char *label;    /* owned by the lowered program */
     segment_kind segment; /* never smaller than that of the call before */
 } kernel_call;

@@ -33,7 +33,7 @@ typedef struct network_kind {
     tuff_tensor *(*build)(network *network, int64_t batch, bool small); /* gives the loss */
 } network_kind;
 
-enum { NETWORKS = 4 };
+enum { NETWORKS = 5 };
 extern const network_kind network_kinds[NETWORKS];
 
 /* Builds a network and its data. network_close also after a failure. */
