@@ -3,7 +3,8 @@
  * Nodes are listed in an order in which they could run, and that order decides: who stands before the arrival of a
  * segment's output's gradient reads the value itself, who stands behind it reads its second copy. So no cycle can
  * arise, whatever lies in, around or across segments, and since differentiating knows nothing of all this the
- * gradients are the same formulas in the same order: the same bits.
+ * gradients are the same formulas in the same order: the same bits. (Fusion comes later and looks at who reads what, so
+ * it may make other chains of them; a sum over a chain takes its elements as they lie.)
  *
  * Kept, and so not computed again, is what other parts of the graph read before that: the segment's output, values
  * that leave it on another way, results of the program, states' new values. A copy has the original's name_hash: a

@@ -198,10 +198,16 @@ static tuff_tensor *build_lstm(network *net, int64_t batch, bool small) {
 /* ---- all of them --------------------------------------------------------------------------------- */
 
 const network_kind network_kinds[NETWORKS] = {
-    { "mnist-cnn", 64, build_mnist }, { "resnet18", 64, build_resnet },
-    { "gpt", 8, build_gpt },          { "gpt-checkpoint", 8, build_gpt_checkpoint },
-    { "lstm", 32, build_lstm },
+    { "mnist-cnn", 64, build_mnist, NULL }, { "resnet18", 64, build_resnet, NULL },
+    { "gpt", 8, build_gpt, NULL },          { "gpt-checkpoint", 8, build_gpt_checkpoint, "gpt" },
+    { "lstm", 32, build_lstm, NULL },
 };
+
+const network_kind *network_find(const char *name) {
+    for (int i = 0; i < NETWORKS; i++)
+        if (strcmp(network_kinds[i].name, name) == 0) return &network_kinds[i];
+    return NULL;
+}
 
 bool network_open(const bench *bench, const network_kind *kind, network *net) {
     *net = (network){ .bench = bench, .model = tuff_model_create(bench->device, &(tuff_model_desc){ .seed = 1 }) };
