@@ -366,7 +366,7 @@ TUFF_API tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_re
  * without gradients is not changed. A node of several segments belongs to the one that was marked last: one around
  * others takes their place. inputs may hold tensors that the segment does not read. NULL, with the graph's error, on
  * failure: ARGUMENT (the segment reaches back to an input of the graph that is not among inputs: names it; an input is
- * NULL or of another graph). */
+ * NULL or of another graph). docs/memory.md. */
 TUFF_API tuff_tensor *tuff_checkpoint(tuff_tensor *output, tuff_tensor *const *inputs, uint32_t input_count);
 
 /* ---- programs ----------------------------------------------------------------------------- */
