@@ -357,6 +357,18 @@ TUFF_API tuff_tensor *tuff_set_name(tuff_tensor *tensor, const char *name);
 TUFF_API tuff_result tuff_gradients(tuff_tensor *of, tuff_tensor *const *with_respect_to, uint32_t count,
                                     tuff_tensor **gradients);
 
+/* Marks a segment of the graph, all that lies between inputs (and states) and output, whose values the backward pass
+ * does not find kept but computes a second time, from the inputs, when the gradient of output is there: a step takes
+ * less memory and more time. torch.utils.checkpoint.checkpoint. Returns output to go on with; what is built on the
+ * returned tensor has its gradients through the segment. They are the same, of dropout's same masks, and states are
+ * written once; where fewer values are kept the compiler may fuse other operators, which can change the last bit of a
+ * sum. Kept are the output, values that leave the segment on another way, and outputs of the program. A program
+ * without gradients is not changed. A node of several segments belongs to the one that was marked last: one around
+ * others takes their place. inputs may hold tensors that the segment does not read. NULL, with the graph's error, on
+ * failure: ARGUMENT (the segment reaches back to an input of the graph that is not among inputs: names it; an input is
+ * NULL or of another graph). docs/memory.md. */
+TUFF_API tuff_tensor *tuff_checkpoint(tuff_tensor *output, tuff_tensor *const *inputs, uint32_t input_count);
+
 /* ---- programs ----------------------------------------------------------------------------- */
 
 typedef struct tuff_program tuff_program;

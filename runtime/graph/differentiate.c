@@ -71,9 +71,11 @@ static tuff_result visit_parts(differentiation *d, const node *node, tuff_tensor
     memcpy(inputs, node->inputs, sizeof inputs);
     uint32_t first = graph->node_count;
     graph->in_backward = false;
+    graph->checkpoint = node->checkpoint;
     graph->scope = node->label;
     tuff_result result = node->op->expand(graph, node, inputs, true, outputs);
     graph->scope = NULL;
+    graph->checkpoint = 0;
     graph->in_backward = true;
     TRY(result);
     TRY(graph->result);

@@ -49,7 +49,9 @@ void graph_dump_text(const tuff_graph *graph, FILE *file) {
         for (uint32_t i = 0; i < node->input_count; i++)
             if (node->inputs[i])
                 fprintf(file, "%s%s%%%u", i ? ", " : "", node_reads(node, i) ? "" : "shape of ", node->inputs[i]->id);
-        fprintf(file, ") '%s'%s\n", node->label, node->backward ? " backward" : "");
+        fprintf(file, ") '%s'%s", node->label, node->backward ? " backward" : "");
+        if (node->checkpoint) fprintf(file, " checkpoint %u", node->checkpoint);
+        fputc('\n', file);
         if (node->chain) dump_chain(node->chain, file);
     }
     for (uint32_t i = 0; i < graph->assignment_count; i++)

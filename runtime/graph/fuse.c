@@ -449,10 +449,7 @@ static tuff_result emit_all(fusing *f, tuff_graph *to, tuff_tensor **targets, ui
     for (uint32_t t = 0; t < f->from->tensor_count && result == TUFF_OK; t++) {
         const tuff_tensor *leaf = f->from->tensors[t];
         if (leaf->kind == TENSOR_NODE) continue;
-        e.map[t] = leaf->kind == TENSOR_STATE
-                       ? graph_add_state(to, leaf->state)
-                       : graph_add_tensor(to, TENSOR_INPUT, leaf->type, &leaf->shape, leaf->name);
-        if (e.map[t]) e.map[t]->origin = leaf->origin;
+        e.map[t] = graph_copy_leaf(to, leaf);
         result = to->result;
     }
     f->mark++;

@@ -1,6 +1,7 @@
 /* Building graphs: tensors, nodes, the first error. */
 #include "runtime/graph/graph.h"
 
+#include "runtime/graph/chain.h"
 #include "runtime/graph/operator.h"
 #include "runtime/model/model.h"
 
@@ -89,8 +90,46 @@ node *graph_add_node(tuff_graph *graph, const operator* op, const char *label) {
     added->label = copy;
     added->name_hash = hash_text(label);
     added->backward = graph->in_backward;
+    added->checkpoint = graph->checkpoint;
     graph->nodes[graph->node_count++] = added;
     return added;
+}
+
+tuff_tensor *graph_copy_leaf(tuff_graph *graph, const tuff_tensor *leaf) {
+    tuff_tensor *copy = leaf->kind == TENSOR_STATE
+                            ? graph_add_state(graph, leaf->state)
+                            : graph_add_tensor(graph, TENSOR_INPUT, leaf->type, &leaf->shape, leaf->name);
+    if (copy) copy->origin = leaf->origin;
+    return copy;
+}
+
+node *graph_copy_node(tuff_graph *graph, const node *from, tuff_tensor *const inputs[MAX_INPUTS], const char *label) {
+    node *copy = graph_add_node(graph, from->op, label);
+    if (!copy) return NULL;
+    copy->name_hash = from->name_hash;
+    copy->domain = from->domain;
+    copy->input_count = from->input_count;
+    memcpy(copy->inputs, inputs, sizeof copy->inputs);
+    memcpy(copy->attributes, from->attributes, sizeof copy->attributes);
+    if (from->chain) {
+        copy->chain = malloc(sizeof *copy->chain);
+        if (!copy->chain) {
+            graph_fail(graph, TUFF_ERROR_MEMORY, "out of host memory for a chain");
+            return NULL;
+        }
+        *copy->chain = *from->chain;
+    }
+    for (uint32_t i = 0; i < from->output_count; i++) {
+        const tuff_tensor *was = from->outputs[i];
+        tuff_tensor *output = graph_add_tensor(graph, TENSOR_NODE, was->type, &was->shape, was->name);
+        if (!output) return NULL;
+        output->origin = was->origin;
+        output->producer = copy;
+        output->output = i;
+        copy->outputs[i] = output;
+        copy->output_count = i + 1;
+    }
+    return copy;
 }
 
 /* Takes back the newest node, which nothing refers to yet. */
@@ -200,7 +239,7 @@ tuff_tensor *graph_apply(tuff_graph *graph, const operator* op, tuff_tensor *con
     char automatic[96];
     if (!label && graph->scope) label = graph->scope;
     if (!label) {
-        snprintf(automatic, sizeof automatic, "%s_%u", op->name, graph->node_count);
+        snprintf(automatic, sizeof automatic, "%s_%u", op->name, graph->node_count - graph->unnumbered);
         label = automatic;
     }
     if (check_inputs(graph, op, inputs, input_count, label) != TUFF_OK) return NULL;

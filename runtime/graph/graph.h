@@ -54,6 +54,7 @@ struct node {
     tuff_tensor *outputs[MAX_OUTPUTS];
     uint32_t output_count;
     bool backward;       /* made by differentiate */
+    uint32_t checkpoint; /* the segment that it belongs to (runtime/graph/recompute.h); 0: none */
     tuff_shape domain;   /* with a chain: the shape it runs over (a reduction's input, otherwise the output) */
     struct chain *chain; /* after fusion: the pointwise chain this node runs, or its epilogue (runtime/graph/chain.h) */
 };
@@ -74,7 +75,10 @@ struct tuff_graph {
     uint32_t assignment_count, assignment_capacity;
     const char *scope; /* label prefix while a gradient or an expansion is being built, NULL otherwise */
     bool in_backward;
-    tuff_result result; /* the first error; sticky */
+    uint32_t checkpoint;       /* of nodes that are added, as in_backward */
+    uint32_t checkpoint_count; /* segments marked so far */
+    uint32_t unnumbered;       /* nodes that automatic labels do not count: marking a segment changes no later name */
+    tuff_result result;        /* the first error; sticky */
     char message[1024];
 };
 
@@ -106,6 +110,10 @@ void graph_free(tuff_graph *graph);
 tuff_tensor *graph_add_tensor(tuff_graph *graph, tensor_kind kind, tuff_type type, const tuff_shape *shape,
                               const char *name);
 node *graph_add_node(tuff_graph *graph, const operator* op, const char *label);
+/* An input or a state of another graph, as it is there. */
+tuff_tensor *graph_copy_leaf(tuff_graph *graph, const tuff_tensor *leaf);
+/* A node of another graph, with outputs of its own, but other inputs (as many) and label. */
+node *graph_copy_node(tuff_graph *graph, const node *from, tuff_tensor *const inputs[MAX_INPUTS], const char *label);
 tuff_result graph_add_assignment(tuff_graph *graph, tuff_tensor *state, tuff_tensor *value);
 
 enum { TUFF_TYPES = TUFF_U8 + 1 };

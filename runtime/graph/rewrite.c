@@ -20,17 +20,10 @@ static void need(rewriting *r, const tuff_tensor *tensor) {
 }
 
 static tuff_tensor *copy_leaf(rewriting *r, const tuff_tensor *leaf) {
-    tuff_tensor *copy;
-    if (leaf->kind == TENSOR_STATE) {
-        copy = graph_add_state(r->to, leaf->state);
-    } else {
-        tuff_shape shape = leaf->shape;
-        for (uint32_t i = 0; i < r->options->input_size_count; i++)
-            if (r->options->input_sizes[i].input && r->options->input_sizes[i].input->id == leaf->origin)
-                shape = r->options->input_sizes[i].shape;
-        copy = graph_add_tensor(r->to, TENSOR_INPUT, leaf->type, &shape, leaf->name);
-    }
-    if (copy) copy->origin = leaf->origin;
+    tuff_tensor *copy = graph_copy_leaf(r->to, leaf);
+    for (uint32_t i = 0; copy && i < r->options->input_size_count; i++)
+        if (r->options->input_sizes[i].input && r->options->input_sizes[i].input->id == leaf->origin)
+            copy->shape = r->options->input_sizes[i].shape;
     return copy;
 }
 
@@ -54,6 +47,7 @@ static tuff_result copy_node(rewriting *r, const node *node) {
     tuff_tensor *inputs[MAX_INPUTS] = { NULL }, *outputs[MAX_OUTPUTS] = { NULL };
     for (uint32_t i = 0; i < node->input_count; i++) inputs[i] = node->inputs[i] ? r->map[node->inputs[i]->id] : NULL;
     to->in_backward = node->backward;
+    to->checkpoint = node->checkpoint;
     bool expands = node->op->expand && (r->options->expand_all || !node->op->gradient);
     uint32_t first_new = to->tensor_count;
     if (expands) {
@@ -111,7 +105,8 @@ tuff_result graph_rewrite(const tuff_graph *from, const rewrite_options *options
                                           r.map[from->assignments[i].value->id]);
         for (uint32_t i = 0; i < target_count && result == TUFF_OK; i++)
             if (targets[i]) targets[i] = r.map[targets[i]->id];
-        if (r.to) r.to->in_backward = false;
+        r.to->in_backward = false;
+        r.to->checkpoint = 0;
     }
     free(r.map);
     free(r.needed);

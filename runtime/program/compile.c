@@ -3,11 +3,13 @@
  *   copy          what is needed, with the sizes asked for; operators without a gradient of their own in parts
  *   differentiate gradients of the parameters
  *   expand        composites into their parts, equal nodes into one
+ *   recompute     marked segments a second time in the backward pass
  *   fuse          chains
  *   layout        where tensors lie
  *   lower         kernels
  *   schedule, plan, synchronise, record (program_create) */
 #include "runtime/graph/fuse.h"
+#include "runtime/graph/recompute.h"
 #include "runtime/graph/rewrite.h"
 #include "runtime/model/model.h"
 #include "runtime/program/lower.h"
@@ -202,6 +204,16 @@ static tuff_result fusing_moves(const tuff_device *device, uint32_t *moves) {
     return TUFF_OK;
 }
 
+static tuff_result recompute(compilation *c) {
+    if (!graph_has_checkpoints(c->graph)) return TUFF_OK;
+    tuff_graph *next;
+    TRY(graph_recompute(c->graph, c->targets, c->target_count, &next));
+    graph_free(c->graph);
+    c->graph = next;
+    dump_graph(c, "recompute");
+    return TUFF_OK;
+}
+
 static tuff_result fuse(compilation *c) {
     uint32_t moves;
     tuff_graph *fused;
@@ -243,6 +255,7 @@ static tuff_result compile(compilation *c, tuff_graph *graph, tuff_program **pro
     uint32_t operator_count = c->graph->node_count;
     if (c->desc->minimize && c->gradient_count) c->targets[0] = NULL; /* the loss itself is needed only as an output */
     TRY(expand(c));
+    TRY(recompute(c));
     TRY(fuse(c));
     TRY(lay_out_and_lower(c, operator_count));
     /* by address: the user's graph may be gone when its tensors are written and read */

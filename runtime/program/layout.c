@@ -161,29 +161,11 @@ static tuff_result lay_node(laying *l, const node *old) {
         inputs[i] = input;
     }
     graph->in_backward = old->backward;
-    node *node = graph_add_node(graph, old->op, old->label);
+    node *node = graph_copy_node(graph, old, inputs, old->label);
     if (!node) return graph->result;
-    node->name_hash = old->name_hash;
-    node->domain = old->domain;
-    node->input_count = old->input_count;
-    memcpy(node->inputs, inputs, sizeof inputs);
-    memcpy(node->attributes, old->attributes, sizeof node->attributes);
-    if (old->chain) {
-        node->chain = malloc(sizeof *node->chain);
-        if (!node->chain) return graph_fail(graph, TUFF_ERROR_MEMORY, "out of host memory for a chain");
-        *node->chain = *old->chain;
-    }
-    for (uint32_t i = 0; i < old->output_count; i++) {
-        const tuff_tensor *was = old->outputs[i];
-        tuff_tensor *output = graph_add_tensor(graph, TENSOR_NODE, was->type, &was->shape, was->name);
-        if (!output) return graph->result;
-        output->origin = was->origin;
-        output->producer = node;
-        output->output = i;
-        node->outputs[i] = output;
-        node->output_count = i + 1;
-        TRY(add_place(l, output));
-        l->map[was->id] = output;
+    for (uint32_t i = 0; i < node->output_count; i++) {
+        TRY(add_place(l, node->outputs[i]));
+        l->map[old->outputs[i]->id] = node->outputs[i];
     }
     if (node->op->look) {
         place *output = place_of(l, node->outputs[0]);
@@ -234,11 +216,8 @@ static tuff_result lay_node(laying *l, const node *old) {
 
 static tuff_result lay_leaf(laying *l, const tuff_tensor *leaf) {
     tuff_graph *graph = l->out->graph;
-    tuff_tensor *copy = leaf->kind == TENSOR_STATE
-                            ? graph_add_state(graph, leaf->state)
-                            : graph_add_tensor(graph, TENSOR_INPUT, leaf->type, &leaf->shape, leaf->name);
+    tuff_tensor *copy = graph_copy_leaf(graph, leaf);
     if (!copy) return graph->result;
-    copy->origin = leaf->origin;
     TRY(add_place(l, copy));
     place *place = place_of(l, copy);
     if (leaf->kind == TENSOR_STATE)

@@ -55,6 +55,7 @@ typedef struct kernel_call {
                              who writes an element has read that one, and nobody else reads it */
     bool whole;           /* gl_NumWorkGroups does more in its kernel than to number workgroups: never in parts */
     bool takes_bytes;     /* the kernel was told which operands are bytes */
+    uint32_t after;       /* it waits for the call before this number, though it reads nothing of it; 0: for none */
     const char *label;    /* owned by the lowered program */
     segment_kind segment; /* never smaller than that of the call before */
 } kernel_call;

@@ -1,6 +1,7 @@
 /* Lowering: storages for the laid-out tensors, and each node's kernels through its row. */
 #include "runtime/program/lower.h"
 
+#include "runtime/graph/recompute.h"
 #include "runtime/model/model.h"
 #include "runtime/program/view.h"
 
@@ -22,7 +23,10 @@ struct lowering {
     segment_kind segment;
     bool clears_gaps; /* between gradients: something reads across them */
     const char *label;
-    view *views; /* by tensor id, with storages */
+    view *views;     /* by tensor id, with storages */
+    uint32_t *made;  /* by tensor id of roots: how many calls it takes to make it */
+    uint32_t *waits; /* by tensor id of views: calls that come before its readers (recall) */
+    uint32_t after;  /* of the calls of the node being lowered */
 };
 
 tuff_device *lowering_device(const lowering *l) {
@@ -215,16 +219,29 @@ tuff_result lowering_call(lowering *l, const kernel_call *call) {
     *added = *call;
     added->label = owned;
     added->segment = l->segment;
+    added->after = l->after;
     return TUFF_OK;
 }
 
 /* ---- the parts of lower.h ----------------------------------------------------------------------- */
 
+/* Views have no calls to wait for something: their readers do. */
+static void pass_waits_on(lowering *l, const node *node) {
+    uint32_t *wait = &l->waits[node->outputs[0]->id];
+    *wait = l->waits[node->inputs[0]->id];
+    if (node->op != &operator_recall) return;
+    uint32_t made = l->made[l->laid_out->places[node->inputs[1]->id].root];
+    if (made > *wait) *wait = made;
+}
+
 static tuff_result lower_nodes(lowering *l) {
     const tuff_graph *graph = l->laid_out->graph;
     for (uint32_t n = 0; n < graph->node_count; n++) {
         const node *node = graph->nodes[n];
-        if (node->op->look) continue;
+        if (node->op->look) {
+            pass_waits_on(l, node);
+            continue;
+        }
         /* segments only go forward: what the compiler moved behind the first backward node belongs there */
         if (node->backward && l->segment == SEGMENT_FORWARD) {
             l->segment = SEGMENT_BACKWARD;
@@ -232,13 +249,19 @@ static tuff_result lower_nodes(lowering *l) {
         }
         l->node = node;
         l->label = node->label;
-        for (uint32_t i = 0; i < node->input_count; i++)
-            if (node_reads(node, i)) TRY(resolve(l, node->inputs[i]));
+        l->after = 0;
+        for (uint32_t i = 0; i < node->input_count; i++) {
+            if (!node_reads(node, i)) continue;
+            TRY(resolve(l, node->inputs[i]));
+            if (l->waits[node->inputs[i]->id] > l->after) l->after = l->waits[node->inputs[i]->id];
+        }
         for (uint32_t i = 0; i < node->output_count; i++) TRY(resolve(l, node->outputs[i]));
         if (!node->op->lower)
             return error_set(TUFF_ERROR_UNSUPPORTED, "operator '%s' has no kernel: a bug in its row", node->op->name);
         TRY(node->op->lower(l, node));
+        for (uint32_t i = 0; i < node->output_count; i++) l->made[node->outputs[i]->id] = l->out->call_count;
     }
+    l->after = 0;
     return TUFF_OK;
 }
 
@@ -393,7 +416,9 @@ tuff_result graph_lower(const laid_out *laid_out, const lower_options *options, 
                    .label = "program",
                    .clears_gaps = options->optimizer && options->clip_norm > 0,
                    .storage_of = malloc((tensor_count + 1) * sizeof *l.storage_of),
-                   .views = calloc(tensor_count + 1, sizeof *l.views) };
+                   .views = calloc(tensor_count + 1, sizeof *l.views),
+                   .made = calloc(tensor_count + 1, sizeof *l.made),
+                   .waits = calloc(tensor_count + 1, sizeof *l.waits) };
     tuff_result result = TUFF_OK;
     /* moments of the optimizer come first: placing them adds blocks to the model */
     for (uint32_t i = 0; i < options->gradient_count && options->optimizer && result == TUFF_OK; i++) {
@@ -403,7 +428,8 @@ tuff_result graph_lower(const laid_out *laid_out, const lower_options *options, 
     }
     l.state_of = malloc((model->block_count + 1) * sizeof *l.state_of);
     l.gradient_of = malloc((model->block_count + 1) * sizeof *l.gradient_of);
-    if (result == TUFF_OK && (!out->name || !l.storage_of || !l.views || !l.state_of || !l.gradient_of))
+    if (result == TUFF_OK
+        && (!out->name || !l.storage_of || !l.views || !l.made || !l.waits || !l.state_of || !l.gradient_of))
         result = error_out_of_host_memory(tensor_count * sizeof *l.views);
     if (result == TUFF_OK) {
         memset(l.storage_of, 0xff, tensor_count * sizeof *l.storage_of);
@@ -424,6 +450,8 @@ tuff_result graph_lower(const laid_out *laid_out, const lower_options *options, 
     free(l.gradient_of);
     free(l.records);
     free(l.views);
+    free(l.made);
+    free(l.waits);
     if (result != TUFF_OK) {
         lowered_free(out);
         out = NULL;

@@ -1,7 +1,8 @@
 /* As soon as possible first: a call's level is one more than the latest level it conflicts with, within its segment.
  * Then, from the last call to the first, a call sinks towards its first user if that makes values live shorter: a
  * converted weight or a cleared accumulator need not wait for its use from the step's start. The critical path has no
- * room to sink, so no level becomes empty. */
+ * room to sink, so no level becomes empty. A call may be told to wait for another one of which it reads nothing
+ * (kernel_call.after): it comes in a later level, in both passes. */
 #include "runtime/program/schedule.h"
 #include "runtime/program/access_map.h"
 
@@ -46,6 +47,7 @@ static tuff_result rise(const lowered *lowered, const storage_place *places, uin
         }
         uint32_t level = i == fault_call ? 0 : conflict(&map, places, call);
         if (level < base) level = base;
+        if (call->after && level <= schedule->levels[call->after - 1]) level = schedule->levels[call->after - 1] + 1;
         schedule->levels[i] = level;
         if (level >= schedule->level_count) schedule->level_count = level + 1;
         result = mark(&map, places, call, level + 1);
@@ -79,8 +81,16 @@ static int64_t saving(const lowered *lowered, const touched *touched, uint32_t i
 /* Times count from the end: level_count - level, so that the same map finds the earliest level among later calls. */
 static tuff_result sink(const lowered *lowered, const storage_place *places, uint32_t spaces, schedule *schedule) {
     touched *touched = malloc((lowered->storage_count + 1) * sizeof *touched);
-    if (!touched) return error_out_of_host_memory((lowered->storage_count + 1) * sizeof *touched);
+    uint32_t *latest = malloc((lowered->call_count + 1) * sizeof *latest); /* before the calls that wait for it */
+    access_map map = { 0 };
+    tuff_result result = TUFF_OK;
+    if (!touched || !latest) {
+        result =
+            error_out_of_host_memory(lowered->storage_count * sizeof *touched + lowered->call_count * sizeof *latest);
+        goto done;
+    }
     memset(touched, 0xff, (lowered->storage_count + 1) * sizeof *touched);
+    memset(latest, 0xff, (lowered->call_count + 1) * sizeof *latest);
     for (uint32_t i = 0; i < lowered->call_count; i++) {
         for (uint32_t j = 0; j < lowered->calls[i].operand_count; j++) {
             uint32_t s = lowered->calls[i].operands[j].storage;
@@ -88,8 +98,7 @@ static tuff_result sink(const lowered *lowered, const storage_place *places, uin
             touched[s].last = i;
         }
     }
-    access_map map = { 0 };
-    tuff_result result = access_map_create(&map, spaces);
+    result = access_map_create(&map, spaces);
     uint32_t segment = schedule->segment_count - 1;
     for (uint32_t i = lowered->call_count; i-- > 0 && result == TUFF_OK;) {
         const kernel_call *call = &lowered->calls[i];
@@ -97,11 +106,16 @@ static tuff_result sink(const lowered *lowered, const storage_place *places, uin
         uint32_t last = schedule->segment_start[segment + 1] - 1;
         uint32_t later = conflict(&map, places, call);
         if (later && schedule->level_count - later - 1 < last) last = schedule->level_count - later - 1;
+        if (latest[i] < last) last = latest[i];
         if (last > schedule->levels[i] && saving(lowered, touched, i) > 0) schedule->levels[i] = last;
+        if (call->after && schedule->levels[i] - 1 < latest[call->after - 1])
+            latest[call->after - 1] = schedule->levels[i] - 1;
         result = mark(&map, places, call, schedule->level_count - schedule->levels[i]);
     }
+done:
     access_map_destroy(&map);
     free(touched);
+    free(latest);
     return result;
 }
 

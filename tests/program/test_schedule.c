@@ -156,14 +156,49 @@ static void test_sinking(void **state) {
     lowered_free(l);
 }
 
+/* A call that waits comes later than what it waits for, also when that one sinks, and with it what depends on it. */
+static void test_waiting(void **state) {
+    (void)state;
+    lowered *l = lowered_new(NULL);
+    uint32_t x = add_storage(l, STORAGE_INPUT, 64, "x"), made = add_storage(l, STORAGE_TRANSIENT, 64, "made");
+    uint32_t late = add_storage(l, STORAGE_TRANSIENT, 64, "late"), y = add_storage(l, STORAGE_OUTPUT, 64, "y");
+    uint32_t step[3], z = add_storage(l, STORAGE_OUTPUT, 64, "z");
+    for (uint32_t i = 0; i < 3; i++) {
+        step[i] = add_storage(l, STORAGE_TRANSIENT, 64, "step");
+        add_call(l, 0, "chain"), add_operand(l, i ? step[i - 1] : x, 0, 64, ACCESS_READ);
+        add_operand(l, step[i], 0, 64, ACCESS_WRITE);
+    }
+    add_call(l, 0, "made"), add_operand(l, x, 0, 64, ACCESS_READ), add_operand(l, made, 0, 64, ACCESS_WRITE);
+    add_call(l, 0, "again")->after = 3; /* waits for the end of the chain */
+    add_operand(l, x, 0, 64, ACCESS_READ), add_operand(l, late, 0, 64, ACCESS_WRITE);
+    add_call(l, 0, "end"), add_operand(l, late, 0, 64, ACCESS_READ), add_operand(l, step[2], 0, 64, ACCESS_READ);
+    add_operand(l, y, 0, 64, ACCESS_WRITE);
+    add_call(l, 0, "waits for what sinks")->after = 4; /* "made": nothing else keeps it from the last level */
+    add_operand(l, made, 0, 64, ACCESS_READ), add_operand(l, z, 0, 64, ACCESS_WRITE);
+    schedule s;
+    ASSERT_OK(schedule_create(l, SCHEDULE_NO_FAULT, &s));
+    check_form(l, &s);
+    assert_int_equal(s.levels[2], 2);
+    assert_int_equal(s.levels[4], 3);
+    assert_int_equal(s.levels[5], 4);
+    assert_true(s.levels[3] < s.levels[6]);
+    schedule_destroy(&s);
+    lowered_free(l);
+}
+
 static void test_random(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         uint64_t random = seed;
         lowered *l = lowered_random(&random, 2 + random_number(&random, 20), 1 + random_number(&random, 80));
+        for (uint32_t i = 1; i < l->call_count; i++)
+            if (random_number(&random, 4) == 0) l->calls[i].after = 1 + random_number(&random, i);
         schedule s;
         ASSERT_OK(schedule_create(l, SCHEDULE_NO_FAULT, &s));
         check_form(l, &s);
+        for (uint32_t i = 0; i < l->call_count; i++)
+            if (l->calls[i].after && s.levels[l->calls[i].after - 1] >= s.levels[i])
+                fail_msg("seed %llu: call %u does not wait for %u", (unsigned long long)seed, i, l->calls[i].after - 1);
         for (uint32_t i = 0; i < l->call_count; i++)
             for (uint32_t j = i + 1; j < l->call_count; j++)
                 if (depends(l, &l->calls[i], &l->calls[j]) && s.levels[i] >= s.levels[j])
@@ -209,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_states_of_one_buffer),
         cmocka_unit_test(test_segments_do_not_mix),
         cmocka_unit_test(test_sinking),
+        cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_thousands),
         cmocka_unit_test(test_nothing),

@@ -1,5 +1,6 @@
 /* Random graphs: each differentiated, planned, run, run again with adversarial replay (the bits must not change), and
- * compared with the reference.
+ * compared with the reference. Then with most values computed a second time in the backward pass: that one is compared,
+ * too, and without fusion, which finds other chains where fewer values are kept, the bits must not change.
  *
  * TUFF_TEST_SEED chooses the first graph, TUFF_TEST_GRAPHS how many follow one another. How far float32 may be off
  * depends on the graph: the reference is evaluated again with every operator's result disturbed by its rounding
@@ -75,7 +76,22 @@ static void measure(recipe *r, const wanted *w, double *allowed) {
     }
 }
 
-/* Compiles and runs the graph; the results one after another. */
+/* All from the leaves, and from every fourth tensor, to the loss is one segment. */
+static tuff_tensor *as_segment(const recipe *r, tuff_tensor *const *tensors) {
+    tuff_tensor *inputs[RECIPE_STEPS];
+    uint32_t count = 0;
+    for (int i = 0; i < r->count; i++)
+        if (i != r->loss && tensors[i] && (!r->steps[i].op || i % 4 == 0)) inputs[count++] = tensors[i];
+    tuff_tensor *loss = tuff_checkpoint(tensors[r->loss], inputs, count);
+    if (!loss) fail_msg("tuff_checkpoint: %s", tuff_last_message());
+    return loss;
+}
+
+typedef struct way {
+    uint32_t replay_seed;
+    bool checkpoint;
+} way;
+
 static double worst_ratio;
 
 static void check_plan(const tuff_program *program) {
@@ -84,18 +100,20 @@ static void check_plan(const tuff_program *program) {
     if (ratio > 1.1) fail_msg("the arena is %.3f times what lives at a time", ratio);
 }
 
-static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, uint32_t replay_seed, size_t *bytes) {
+/* Compiles and runs the graph; the results one after another. */
+static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, way way, size_t *bytes) {
     tuff_model *model = tuff_model_create(device, &(tuff_model_desc){ .seed = RANDOM_GRAPH_SEED });
     tuff_graph *graph = tuff_graph_create(model);
     tuff_tensor *tensors[RECIPE_STEPS], *leaves[RECIPE_STEPS], *outputs[RECIPE_STEPS];
     if (!build_graph(r, graph, tensors)) fail_msg("building: %s", tuff_last_message());
+    if (way.checkpoint) tensors[r->loss] = as_segment(r, tensors);
     for (int i = 0; i < w->count; i++) leaves[i] = tensors[w->steps[i]];
     outputs[0] = leaves[0];
     if (w->count > 1) OK(tuff_gradients(tensors[r->loss], leaves + 1, (uint32_t)w->count - 1, outputs + 1));
     tuff_program *program = NULL;
     OK(tuff_compile(
         graph,
-        &(tuff_program_desc){ .outputs = outputs, .output_count = (uint32_t)w->count, .replay_seed = replay_seed },
+        &(tuff_program_desc){ .outputs = outputs, .output_count = (uint32_t)w->count, .replay_seed = way.replay_seed },
         &program));
     check_plan(program);
     OK(build_write(r, model, program, tensors, r->loss));
@@ -114,41 +132,60 @@ static float *run_graph(tuff_device *device, const recipe *r, const wanted *w, u
     return all;
 }
 
-static bool check_graph(tuff_device *device, recipe *r, double *worst) {
-    recipe_backward(r, r->loss, 0, 0);
-    wanted w = wanted_of(r);
-    double allowed[RECIPE_STEPS];
-    measure(r, &w, allowed);
-    size_t bytes, replay_bytes;
-    float *got = run_graph(device, r, &w, 0, &bytes), *replay = run_graph(device, r, &w, 99, &replay_bytes), *at = got;
-    bool passed = bytes == replay_bytes && !memcmp(got, replay, bytes);
-    if (!passed) print_message("adversarial replay changed the bits\n");
-    for (int i = 0; i < w.count; i++) {
-        const ref *want = reference_of(r, i, &w);
+/* Whether two ways of running a graph give the same bits; the first one's results. */
+static bool same_bits(tuff_device *device, const recipe *r, const wanted *w, way first, way second, float **results) {
+    size_t bytes, other_bytes;
+    float *other = run_graph(device, r, w, second, &other_bytes);
+    *results = run_graph(device, r, w, first, &bytes);
+    bool same = bytes == other_bytes && !memcmp(*results, other, bytes);
+    free(other);
+    return same;
+}
+
+static bool check_values(const recipe *r, const wanted *w, const float *got, const double *allowed, double *worst) {
+    bool passed = true;
+    for (int i = 0; i < w->count; i++) {
+        const ref *want = reference_of(r, i, w);
         double *doubles = malloc((size_t)want->count * sizeof *doubles);
-        for (int64_t j = 0; j < want->count; j++) doubles[j] = at[j];
+        for (int64_t j = 0; j < want->count; j++) doubles[j] = got[j];
         double error = distance(want, doubles) / allowed[i];
         if (!(error <= 1)) {
             passed = false;
             print_message("%s of step %d is off by %.3g times what rounding explains\n", i ? "gradient" : "value",
-                          w.steps[i], error);
+                          w->steps[i], error);
         }
         *worst = fmax(*worst, error);
-        at += want->count;
+        got += want->count;
         free(doubles);
     }
-    free(got);
-    free(replay);
     return passed;
 }
 
-static tuff_device *device;
+static bool check_graph(tuff_device *device, tuff_device *unfused, recipe *r, double *worst) {
+    recipe_backward(r, r->loss, 0, 0);
+    wanted w = wanted_of(r);
+    double allowed[RECIPE_STEPS];
+    measure(r, &w, allowed);
+    float *plain, *marked, *apart;
+    bool replay = same_bits(device, r, &w, (way){ 0 }, (way){ .replay_seed = 99 }, &plain);
+    bool again = same_bits(device, r, &w, (way){ .checkpoint = true }, (way){ 7, .checkpoint = true }, &marked);
+    bool checkpoint = same_bits(unfused, r, &w, (way){ 0 }, (way){ .checkpoint = true }, &apart);
+    if (!replay || !again) print_message("adversarial replay changed the bits%s\n", again ? "" : ", with a checkpoint");
+    if (!checkpoint) print_message("a checkpoint changed the bits\n");
+    bool right = check_values(r, &w, plain, allowed, worst) && check_values(r, &w, marked, allowed, worst);
+    free(plain);
+    free(marked);
+    free(apart);
+    return replay && again && checkpoint && right;
+}
+
+static tuff_device *device, *unfused;
 static double worst;
 
 static void test_graph(void **state) {
     uint32_t seed = (uint32_t)(uintptr_t)*state;
     random_graph(&the_recipe, seed);
-    if (check_graph(device, &the_recipe, &worst)) return;
+    if (check_graph(device, unfused, &the_recipe, &worst)) return;
     random_graph_print(&the_recipe);
     fail_msg("repeat with TUFF_TEST_SEED=%u TUFF_TEST_GRAPHS=1", seed);
 }
@@ -156,6 +193,7 @@ static void test_graph(void **state) {
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
+    unfused = test_device_open(&(tuff_device_desc){ .force = "fuse=none" });
     return 0;
 }
 
@@ -165,6 +203,7 @@ static int close_device(void **state) {
                   worst_ratio);
     recipe_clear(&the_recipe);
     tuff_device_close(device);
+    tuff_device_close(unfused);
     return 0;
 }
 

@@ -86,12 +86,6 @@ static bool parse_count(const char *text, int64_t most, int64_t *value) {
     return true;
 }
 
-static bool is_network(const char *name) {
-    for (int i = 0; i < NETWORKS; i++)
-        if (strcmp(network_kinds[i].name, name) == 0) return true;
-    return false;
-}
-
 static bool parse_flag(const char *word, bench_options *options) {
     if (strcmp(word, "--json") == 0) return options->json = true;
     if (strcmp(word, "--small") == 0) return options->small = true;
@@ -104,7 +98,7 @@ static bool parse_value(const char *word, const char *value, bench_options *opti
     int64_t runs;
     if (strcmp(word, "--device") == 0) return (options->device = value);
     if (strcmp(word, "--shape") == 0) return (options->shape = value);
-    if (strcmp(word, "--network") == 0) return is_network(options->network = value);
+    if (strcmp(word, "--network") == 0) return network_find(options->network = value);
     if (strcmp(word, "--batch") == 0) return parse_count(value, 1 << 20, &options->batch);
     if (strcmp(word, "--mib") == 0) return parse_count(value, 1 << 16, &options->mib);
     if (strcmp(word, "--runs") != 0 || !parse_count(value, 10000, &runs)) return false;

@@ -125,7 +125,8 @@ static tuff_tensor *build_resnet(network *net, int64_t batch, bool small) {
 /* ---- gpt ----------------------------------------------------------------------------------------- */
 
 /* Radford et al. 2019: normalise, attend, add; normalise, two layers, add. */
-static tuff_tensor *gpt_block(network *net, tuff_tensor *x, const char *name, int64_t heads) {
+static tuff_tensor *gpt_block(network *net, tuff_tensor *x, const char *name, int64_t heads, bool checkpoint) {
+    tuff_tensor *const input = x;
     const tuff_shape shape = tuff_tensor_shape(x);
     double tokens = (double)(shape.sizes[0] * shape.sizes[1]), width = (double)shape.sizes[2];
     tuff_tensor *y = tuff_layer_norm(x, &(tuff_layer_norm_desc){ .name = part(name, "norm1") });
@@ -137,15 +138,16 @@ static tuff_tensor *gpt_block(network *net, tuff_tensor *x, const char *name, in
     x = tuff_add(x, y);
     y = tuff_layer_norm(x, &(tuff_layer_norm_desc){ .name = part(name, "norm2") });
     y = tuff_gelu(linear(net, y, part(name, "fc1"), 4 * shape.sizes[2], false), NULL);
-    return tuff_add(x, linear(net, y, part(name, "fc2"), shape.sizes[2], false));
+    y = tuff_add(x, linear(net, y, part(name, "fc2"), shape.sizes[2], false));
+    return checkpoint ? tuff_checkpoint(y, &input, 1) : y;
 }
 
-static tuff_tensor *build_gpt(network *net, int64_t batch, bool small) {
+static tuff_tensor *gpt(network *net, const char *kind, int64_t batch, bool small, bool checkpoint) {
     const int64_t layers = small ? 1 : 6, heads = small ? 2 : 6, width = heads * (small ? 8 : 64);
     const int64_t tokens = small ? 16 : 256, vocabulary = 256;
     const tuff_init_desc normal = { TUFF_INIT_NORMAL, 0.02f };
-    snprintf(net->shape, sizeof net->shape, "gpt, %lld layers, width %lld, %lld tokens, batch %lld", (long long)layers,
-             (long long)width, (long long)tokens, (long long)batch);
+    snprintf(net->shape, sizeof net->shape, "%s, %lld layers, width %lld, %lld tokens, batch %lld", kind,
+             (long long)layers, (long long)width, (long long)tokens, (long long)batch);
     net->items = (double)(batch * tokens), net->unit = "tokens/s";
     net->optimizer = tuff_adamw_create(net->model, NULL);
     tuff_tensor *token = classes(net, "token", TUFF_SHAPE(batch, tokens), vocabulary);
@@ -157,12 +159,21 @@ static tuff_tensor *build_gpt(network *net, int64_t batch, bool small) {
     for (int64_t layer = 0; layer < layers; layer++) {
         char name[32];
         snprintf(name, sizeof name, "block%lld", (long long)layer);
-        x = gpt_block(net, x, name, heads);
+        x = gpt_block(net, x, name, heads, checkpoint);
     }
     x = tuff_layer_norm(x, &(tuff_layer_norm_desc){ .name = "norm" });
     net->products += 2 * net->items * (double)(width * vocabulary);
     tuff_tensor *head = tuff_parameter(net->graph, "head.weight", TUFF_SHAPE(vocabulary, width), &normal);
     return tuff_linear_cross_entropy(x, head, next, NULL);
+}
+
+static tuff_tensor *build_gpt(network *net, int64_t batch, bool small) {
+    return gpt(net, "gpt", batch, small, false);
+}
+
+/* The same, of whose blocks only the inputs are kept for the backward pass. */
+static tuff_tensor *build_gpt_checkpoint(network *net, int64_t batch, bool small) {
+    return gpt(net, "gpt-checkpoint", batch, small, true);
 }
 
 /* ---- lstm ---------------------------------------------------------------------------------------- */
@@ -187,11 +198,16 @@ static tuff_tensor *build_lstm(network *net, int64_t batch, bool small) {
 /* ---- all of them --------------------------------------------------------------------------------- */
 
 const network_kind network_kinds[NETWORKS] = {
-    { "mnist-cnn", 64, build_mnist },
-    { "resnet18", 64, build_resnet },
-    { "gpt", 8, build_gpt },
-    { "lstm", 32, build_lstm },
+    { "mnist-cnn", 64, build_mnist, NULL }, { "resnet18", 64, build_resnet, NULL },
+    { "gpt", 8, build_gpt, NULL },          { "gpt-checkpoint", 8, build_gpt_checkpoint, "gpt" },
+    { "lstm", 32, build_lstm, NULL },
 };
+
+const network_kind *network_find(const char *name) {
+    for (int i = 0; i < NETWORKS; i++)
+        if (strcmp(network_kinds[i].name, name) == 0) return &network_kinds[i];
+    return NULL;
+}
 
 bool network_open(const bench *bench, const network_kind *kind, network *net) {
     *net = (network){ .bench = bench, .model = tuff_model_create(bench->device, &(tuff_model_desc){ .seed = 1 }) };

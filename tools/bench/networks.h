@@ -31,10 +31,13 @@ typedef struct network_kind {
     const char *name;
     int64_t batch;
     tuff_tensor *(*build)(network *network, int64_t batch, bool small); /* gives the loss */
+    const char *beside; /* the network that train runs in turn with it, to compare the two; NULL: none */
 } network_kind;
 
-enum { NETWORKS = 4 };
+enum { NETWORKS = 5 };
 extern const network_kind network_kinds[NETWORKS];
+
+const network_kind *network_find(const char *name); /* NULL: there is none */
 
 /* Builds a network and its data. network_close also after a failure. */
 bool network_open(const bench *bench, const network_kind *kind, network *network);

@@ -33,30 +33,61 @@ static int steps_together(double seconds) {
     return steps < 2 ? 2 : steps > 20 ? 20 : steps;
 }
 
-static bool median_step(network *net, step_times *median) {
-    int runs = net->bench->options.runs;
-    double *host = calloc((size_t)runs * 2, sizeof *host), *device = host ? host + runs : NULL;
+/* Networks that run in turn: the one that is measured, and beside it the one that it is compared with, if any. */
+enum { MOST_NETWORKS = 2 };
+
+static bool median_steps(network *nets, int count, step_times *medians) {
+    int runs = nets->bench->options.runs, steps[MOST_NETWORKS] = { 0 };
+    double *host = calloc((size_t)runs * 2 * MOST_NETWORKS, sizeof *host);
     step_times times = { 0 };
     bool good = host != NULL;
-    for (int i = 0; good && i < WARM_RUNS; i++) good = run_steps(net, 1, &times);
-    int steps = good ? steps_together(times.host) : 0;
-    for (int i = 0; good && i < runs; i++) {
-        good = run_steps(net, steps, &times);
-        host[i] = times.host, device[i] = times.device;
+    for (int n = 0; n < count; n++) {
+        for (int i = 0; good && i < WARM_RUNS; i++) good = run_steps(&nets[n], 1, &times);
+        if (good) steps[n] = steps_together(times.host);
     }
-    if (good) *median = (step_times){ bench_median(host, runs), bench_median(device, runs) };
+    for (int i = 0; good && i < runs; i++)
+        for (int n = 0; good && n < count; n++) {
+            good = run_steps(&nets[n], steps[n], &times);
+            host[2 * n * runs + i] = times.host, host[(2 * n + 1) * runs + i] = times.device;
+        }
+    for (int n = 0; good && n < count; n++)
+        medians[n] =
+            (step_times){ bench_median(host + 2 * n * runs, runs), bench_median(host + (2 * n + 1) * runs, runs) };
     free(host);
     return good;
 }
 
-static void report_steps(const network *net, const step_times *times) {
-    double seconds = times->device > 0 ? times->device : times->host;
+/* Planned bytes, beside the seconds that they cost. */
+static double planned_bytes(const network *net) {
+    tuff_program_info info;
+    tuff_program_get_info(net->program, &info);
+    return (double)info.arena_bytes;
+}
+
+static double step_seconds(const step_times *times) {
+    return times->device > 0 ? times->device : times->host;
+}
+
+static void report_memory(const network *nets, int count, const char *beside, const step_times *times) {
+    measurement m = { .bench = "train_memory",
+                      .shape = nets->shape,
+                      .seconds = step_seconds(times),
+                      .rate = planned_bytes(nets) / (1 << 20),
+                      .unit = "MiB",
+                      .host_clock = times->device == 0 };
+    if (count > 1) measurement_compare(&m, planned_bytes(&nets[0]) / planned_bytes(&nets[1]), beside);
+    report(nets->bench, &m);
+}
+
+static void report_steps(const network *net, const step_times *times, const char *beside, const step_times *others) {
+    double seconds = step_seconds(times);
     measurement m = { .bench = "train",
                       .shape = net->shape,
                       .seconds = seconds,
                       .rate = net->items / seconds,
                       .unit = net->unit,
                       .host_clock = times->device == 0 };
+    if (beside) measurement_compare(&m, seconds / step_seconds(others), beside);
     /* the backward pass is two products for each one of the forward pass */
     measurement_compare_peaks(net->bench, &m, 3 * net->products / seconds, 0);
     report(net->bench, &m);
@@ -188,13 +219,22 @@ static bool profile(network *net) {
 
 static bool train(const bench *bench, const network_kind *kind) {
     bool clock = device_get_limits(bench->device)->timestamp_period > 0;
-    network net;
-    step_times times;
-    bool good = network_open(bench, kind, &net) && network_compile(&net, clock ? TUFF_PROFILE_RUN : TUFF_PROFILE_NONE)
-                && median_step(&net, &times);
-    if (good) report_steps(&net, &times);
-    if (good && bench->options.profile) good = profile(&net);
-    network_close(&net);
+    const network_kind *kinds[MOST_NETWORKS] = { kind, kind->beside ? network_find(kind->beside) : NULL };
+    const char *beside = kinds[1] ? kinds[1]->name : NULL;
+    network nets[MOST_NETWORKS] = { 0 };
+    step_times times[MOST_NETWORKS];
+    int count = beside ? 2 : 1;
+    bool good = true;
+    for (int n = 0; good && n < count; n++)
+        good = network_open(bench, kinds[n], &nets[n])
+               && network_compile(&nets[n], clock ? TUFF_PROFILE_RUN : TUFF_PROFILE_NONE);
+    good = good && median_steps(nets, count, times);
+    if (good) {
+        report_steps(&nets[0], &times[0], beside, &times[1]);
+        report_memory(nets, count, beside, &times[0]);
+    }
+    if (good && bench->options.profile) good = profile(&nets[0]);
+    for (int n = 0; n < count; n++) network_close(&nets[n]);
     return good;
 }
 
