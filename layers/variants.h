@@ -26,6 +26,9 @@ const product_variant *product_variants(uint32_t *count);
 /* Whether a device can run it at all. */
 bool product_variant_runs(const product_variant *variant, const device_limits *limits);
 
+/* Whether a device gets the variants by rows, or those by tiles. */
+bool product_variants_are_rows(const device_limits *limits);
+
 /* The columns of a workgroup's tile. */
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits);
 
@@ -36,7 +39,8 @@ uint64_t product_variant_groups(const product_variant *variant, const device_lim
 const product_variant *product_variant_depthwise(void);
 
 /* The variant for m x n x k multiply-adds, a batch of them: the forced one ("product" in the device's force list) or
- * the one that measured best on its kind of device. Error: UNSUPPORTED, if what is forced is unknown or cannot run. */
+ * the one that measured best on its kind of device; of tiles, which no GPU at hand measured, the largest that pays by
+ * the number of workgroups. Error: UNSUPPORTED, if what is forced is unknown or cannot run. */
 tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
                                    const product_variant **out);
 
