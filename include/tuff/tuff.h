@@ -144,6 +144,11 @@ typedef struct tuff_device_desc {
     /* Paths that no driver at hand might choose, forced for tests, separated by commas; NULL: the
      * environment's TUFF_FORCE. docs/testing.md lists them: "staging", "product=tile", ... */
     const char *force;
+    /* A folder for what is kept from one process to the next, such as compiled kernels; "0" keeps nothing. NULL: the
+     * environment's TUFF_CACHE, which is understood in the same way, and without it the folder tuff in the user's
+     * cache directory: $XDG_CACHE_HOME or $HOME/.cache. docs/caches.md says what lies there. A folder that cannot be
+     * read or written is no error. Copied. */
+    const char *cache;
 } tuff_device_desc;
 
 typedef enum tuff_device_type {

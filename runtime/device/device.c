@@ -148,6 +148,13 @@ static void take_candidate(tuff_device *device, const candidate *c) {
     device->physical = c->handle;
     device->info = c->info;
     device->memory = c->memory;
+    device->identity = (device_identity){
+        .library = VK_MAKE_API_VERSION(0, TUFF_VERSION_MAJOR, TUFF_VERSION_MINOR, TUFF_VERSION_PATCH),
+        .vendor = c->properties.vendorID,
+        .device = c->properties.deviceID,
+        .driver_version = c->properties.driverVersion,
+    };
+    memcpy(device->identity.cache_uuid, c->properties.pipelineCacheUUID, sizeof device->identity.cache_uuid);
     device->atom = limits->nonCoherentAtomSize ? limits->nonCoherentAtomSize : 1;
     bool timed = false, direct = false, shuffle = false, texels = false;
     for (uint32_t i = 0; i < c->info.feature_count; i++) {
@@ -229,6 +236,8 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     tuff_validation validation;
     TRY(validation_resolve(desc->validation, &validation));
     TRY(parse_forces(device, desc->force));
+    /* GPU-assisted validation compiles kernels of its own making, numbered as they come: nobody finds them again. */
+    if (validation != TUFF_VALIDATION_GPU) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_create(&device->instance, validation));
     device->counters.objects += device->instance.messenger ? 2 : 1;
     candidate *list;
@@ -281,6 +290,7 @@ tuff_result tuff_device_open(const tuff_device_desc *desc, tuff_device **out) {
 
 static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *desc) {
     TRY(parse_forces(device, desc->force));
+    if (desc->cache) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_adopt(&device->instance, desc->instance, desc->get_instance_proc_addr, desc->debug_utils));
     candidate c;
     candidate_describe(&device->instance, desc->physical_device, 0, &c);
@@ -344,6 +354,7 @@ void tuff_device_close(tuff_device *device) {
     instance_destroy(&device->instance);
     kernels_finish(device);
     free(device->force_text);
+    free(device->cache_folder);
     free(device);
 }
 
@@ -355,6 +366,19 @@ const tuff_device_info *tuff_device_get_info(const tuff_device *device) {
 
 const device_limits *device_get_limits(const tuff_device *device) {
     return &device->limits;
+}
+
+bool device_cache_file(const tuff_device *device, const char *what, char name[CACHE_FILE_NAME], cache_file *file) {
+    const device_identity *identity = &device->identity;
+    if (!device->cache_folder) return false;
+    /* the name parts most devices and drivers, the key all of them */
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (size_t i = 0; i < sizeof *identity; i++)
+        hash = (hash ^ ((const uint8_t *)identity)[i]) * UINT64_C(1099511628211);
+    snprintf(name, CACHE_FILE_NAME, "%s-%x-%x-%016llx", what, identity->vendor, identity->device,
+             (unsigned long long)hash);
+    *file = (cache_file){ device->cache_folder, name, identity, sizeof *identity };
+    return true;
 }
 
 tuff_result tuff_device_wait(tuff_device *device) {
