@@ -1,4 +1,5 @@
 /* Devices: opening one of Tuff's own, adopting a host's, closing, and what is asked of them as a whole. */
+#include "runtime/device/choices.h"
 #include "runtime/device/vulkan_internal.h"
 
 #include <tuff/vulkan.h>
@@ -251,6 +252,8 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     const candidate *c = &list[chosen];
     take_candidate(device, c);
     device->memory_limit = desc->memory_budget;
+    tuff_result result =
+        tuning_resolve(desc->tuning, !device->limits.cpu && validation != TUFF_VALIDATION_GPU, &device->tunes);
     device->queues[QUEUE_COMPUTE].family = candidate_compute_family(c);
     uint32_t transfer = candidate_transfer_family(c, device->queues[QUEUE_COMPUTE].family);
     const char *forced = device_force(device, "transfer");
@@ -258,7 +261,7 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     device->queues[QUEUE_TRANSFER].family = transfer;
     for (uint32_t i = 0; i < (device->has_transfer_queue ? 2u : 1u); i++)
         device->timestamp_bits[i] = c->families[device->queues[i].family].timestampValidBits;
-    tuff_result result = apply_forces(device);
+    if (result == TUFF_OK) result = apply_forces(device);
     if (result == TUFF_OK) result = create_vulkan_device(device, c);
     free(list);
     TRY(result);
@@ -315,6 +318,7 @@ static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *des
     device->queues[QUEUE_COMPUTE].handle = desc->queue;
     device->timestamp_bits[QUEUE_COMPUTE] = c.families[desc->queue_family].timestampValidBits;
     if (device->timestamp_bits[QUEUE_COMPUTE] == 0) device->limits.timestamp_period = 0;
+    TRY(tuning_resolve(desc->tuning, false, &device->tunes));
     TRY(apply_forces(device));
     return finish_opening(device);
 }
@@ -353,6 +357,7 @@ void tuff_device_close(tuff_device *device) {
     }
     instance_destroy(&device->instance);
     kernels_finish(device);
+    choices_finish(device);
     free(device->force_text);
     free(device->cache_folder);
     free(device);

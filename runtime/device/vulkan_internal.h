@@ -155,6 +155,9 @@ struct tuff_device {
     device_identity identity;
     char *cache_folder; /* NULL: nothing is kept */
 
+    bool tunes;              /* choices are measured */
+    struct choices *choices; /* NULL until they are asked for */
+
     device_queue queues[QUEUE_KINDS]; /* the second one only if has_transfer_queue */
     bool has_transfer_queue;
 
@@ -199,6 +202,7 @@ tuff_result pipelines_init(tuff_device *device);
 void pipelines_finish(tuff_device *device);
 tuff_result pipeline_cache_init(tuff_device *device);
 void pipeline_cache_finish(tuff_device *device);
+void choices_finish(tuff_device *device);
 void kernels_finish(tuff_device *device);
 tuff_result queues_init(tuff_device *device);
 void queues_finish(tuff_device *device);

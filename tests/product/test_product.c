@@ -459,7 +459,7 @@ int main(int argc, char **argv) {
     (void)argv;
     static const char *const rows[] = { "product=row8", "product=row16,wide=0", "product=row16-texels",
                                         "product=row32,split" };
-    static const char *const tiles[] = { "product=tile32", "product=tile64,split,slice=4096", "product=tile128" };
+    static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128" };
     bool tile = argc > 1;
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
