@@ -254,6 +254,23 @@ tuff_result product_lower_variant(const product_lowering *whole, const product_v
     return lower_sum_parts(lowering, &partial, s.parts, count, count, whole->p.d.view);
 }
 
+static void exchange(int64_t *a, int64_t *b) {
+    int64_t kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* A matrix times a vector becomes the vector times the transposed matrix: kernels lay their lanes along columns. */
+static void turn(product_lowering *s) {
+    product *p = &s->p;
+    product_matrix a = p->a, *const matrices[] = { &p->a, &p->b, &p->d };
+    p->a = p->b;
+    p->b = a;
+    for (uint32_t i = 0; i < 3; i++) exchange(&matrices[i]->row, &matrices[i]->column);
+    for (uint32_t i = 0; i < s->extra_count; i++) exchange(&s->extras[i].n, &s->extras[i].x);
+    exchange(&p->m, &p->n);
+}
+
 tuff_result product_lower(lowering *lowering, const node *node, const product *product) {
     product_lowering s = { .lowering = lowering, .node = node, .p = *product, .parts = 1 };
     product_matrix *const matrices[] = { &s.p.a, &s.p.b, &s.p.d };
@@ -270,6 +287,7 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
         s.p.image.images = s.p.image.view->shape.sizes[0];
         s.p.image.volume = is_volume(&s.p.image);
     }
+    if (s.p.loader == LOADER_PLAIN && s.p.n == 1 && s.p.m > 1) turn(&s);
     if (s.p.depthwise) return product_lower_variant(&s, product_variant_depthwise());
     TRY(product_variant_choose(lowering_device(lowering), (uint64_t)s.p.m, (uint64_t)s.p.n, (uint64_t)s.p.k,
                                product_batch(&s.p), &s.variant));

@@ -51,6 +51,7 @@ static void find_candidates(const product_lowering *s, race *race) {
         const product_variant *variant = &all[i];
         if (variant->row != s->variant->row || variant->texels != s->variant->texels) continue;
         if (!product_variant_runs(variant, limits)) continue;
+        if (variant->most_m && (uint64_t)s->p.m > 4 * variant->most_m) continue; /* hopeless, and slow to find out */
         if (variant == s->variant) race->standard = race->count;
         race->variants[race->count++] = variant;
     }

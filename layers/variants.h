@@ -14,11 +14,12 @@ typedef struct product_variant {
     uint32_t tile_m;
     uint32_t tile_n; /* row: columns of each lane of a subgroup */
     uint32_t step_k;
-    bool texels;    /* its loads are texel buffers': device_limits.texels */
-    bool row;       /* a workgroup is one subgroup, which shuffles */
-    bool flat;      /* the tile is an invocation's, not a workgroup's */
-    uint64_t least; /* multiply-adds from which it pays, within its family */
-    uint32_t lanes; /* of the subgroup, at least: narrow registers cannot hold its sums */
+    bool texels;     /* its loads are texel buffers': device_limits.texels */
+    bool row;        /* a workgroup is one subgroup, which shuffles */
+    bool flat;       /* the tile is an invocation's, not a workgroup's */
+    uint64_t most_m; /* not 0: for so few rows, and only for them unless it is forced */
+    uint64_t least;  /* multiply-adds from which it pays, within its family */
+    uint32_t lanes;  /* of the subgroup, at least: narrow registers cannot hold its sums */
 } product_variant;
 
 const product_variant *product_variants(uint32_t *count);
