@@ -22,7 +22,8 @@ static void write_class(product_lowering *s, char text[CLASS_TEXT]) {
     static const char *const loaders[LOADER_COUNT] = { "plain", "window", "patch" };
     const product *p = &s->p;
     product_find_modes(s);
-    snprintf(text, CLASS_TEXT, "product:%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s", loaders[p->loader],
+    snprintf(text, CLASS_TEXT, "product:%s,%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
+             s->variant->row ? "row" : "tile", loaders[p->loader],
              p->loader != LOADER_PLAIN && p->image.volume ? "3d" : "", (unsigned long long)next_power(p->m),
              (unsigned long long)next_power(p->n), (unsigned long long)next_power(p->k),
              (unsigned long long)next_power((int64_t)product_batch(p)), s->a_mode, s->b_mode, s->d_mode,
@@ -42,14 +43,18 @@ static tuff_result lower_way(const void *context, uint32_t way) {
     return product_lower_variant(race->s, race->variants[way]);
 }
 
-/* Of the kind that the device gets; where texels can be fetched those without lose always. */
+/* Of the kind that the device gets, and of the family that is forced; where texels can be fetched those without lose
+ * always. */
 static void find_candidates(const product_lowering *s, race *race) {
-    const device_limits *limits = device_get_limits(lowering_device(s->lowering));
+    const tuff_device *device = lowering_device(s->lowering);
+    const device_limits *limits = device_get_limits(device);
+    const char *forced = device_force(device, "product");
     uint32_t count;
     const product_variant *all = product_variants(&count);
     for (uint32_t i = 0; i < count && race->count < MOST_WAYS; i++) {
         const product_variant *variant = &all[i];
         if (variant->row != s->variant->row || variant->texels != s->variant->texels) continue;
+        if (forced && strncmp(variant->name, forced, strlen(forced)) != 0) continue;
         if (!product_variant_runs(variant, limits)) continue;
         if (variant->most_m && (uint64_t)s->p.m > 4 * variant->most_m) continue; /* hopeless, and slow to find out */
         if (variant == s->variant) race->standard = race->count;
@@ -86,7 +91,7 @@ static const product_variant *find_variant(const race *race, const char *name) {
 
 tuff_result product_tune(product_lowering *s) {
     tuff_device *device = lowering_device(s->lowering);
-    if (!device_tunes(device) || device_force(device, "product")) return TUFF_OK;
+    if (!device_tunes(device)) return TUFF_OK;
     race race = { .s = s };
     find_candidates(s, &race);
     if (race.count < 2) return TUFF_OK;

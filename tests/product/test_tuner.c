@@ -22,7 +22,8 @@ static void check_ok(tuff_result result, const char *call) {
     if (result != TUFF_OK) fail_msg("%s: %s: %s", call, tuff_result_name(result), tuff_last_message());
 }
 
-static char folder[64]; /* each test's own */
+static char folder[64];   /* each test's own */
+static const char *force; /* the family; NULL: the device's own, or the environment's */
 static uint32_t measured, not_measured;
 
 static int make_folder(void **state) {
@@ -31,8 +32,14 @@ static int make_folder(void **state) {
     return mkdtemp(folder) ? 0 : -1;
 }
 
+static int make_tiles_folder(void **state) {
+    force = "product=tile"; /* what a GPU gets */
+    return make_folder(state);
+}
+
 static int remove_folder(void **state) {
     (void)state;
+    force = NULL;
     char command[192];
     snprintf(command, sizeof command, "chmod -R u+w '%s'; rm -rf '%s'", folder, folder);
     return system(command);
@@ -55,14 +62,15 @@ static tuff_device *open_with(const tuff_device_desc *desc) {
 }
 
 static tuff_device *open_tuning(tuff_tuning tuning) {
-    return open_with(&(tuff_device_desc){ .tuning = tuning });
+    return open_with(&(tuff_device_desc){ .tuning = tuning, .force = force });
 }
 
-/* Devices with one variant have nothing to measure, and so has one whose variant the environment forces. */
+/* One variant, which the environment may force, is nothing to measure. */
 static bool can_measure(void) {
     tuff_device *device = open_with(&(tuff_device_desc){ .cache = "0" });
     const device_limits *limits = device_get_limits(device);
-    bool can = limits->timestamp_period > 0 && !device_force(device, "product");
+    const char *forced = device_force(device, "product");
+    bool can = limits->timestamp_period > 0 && (!forced || strcmp(forced, "row") == 0 || strcmp(forced, "tile") == 0);
     tuff_device_close(device);
     return can;
 }
@@ -247,8 +255,10 @@ static void test_decides(void **state) {
         tuff_device *device = open_tuning(TUFF_TUNING_ON);
         const product_variant *v = &variants[i];
         const device_limits *limits = device_get_limits(device);
-        if (product_variant_runs(v, limits) && v->row == product_variants_are_rows(limits)
-            && (!v->row || v->texels == limits->texels) && !v->most_m) {
+        const char *forced = device_force(device, "product");
+        bool rows = forced ? strcmp(forced, "row") == 0 : product_variants_are_rows(limits);
+        if (product_variant_runs(v, limits) && v->row == rows && (!v->row || v->texels == limits->texels)
+            && !v->most_m) {
             snprintf(line, sizeof line, "%s %s\n", class, v->name);
             write_lines(device, line);
             run_product(device, &run);
@@ -431,12 +441,14 @@ static void test_winner(void **state) {
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define TILES(test)                                                                                                    \
+    { #test "(tiles)", test, make_tiles_folder, remove_folder, NULL }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_processes), WITH_FOLDER(test_kept),        WITH_FOLDER(test_decides),
-        WITH_FOLDER(test_damaged),   WITH_FOLDER(test_off),         WITH_FOLDER(test_no_folder),
-        WITH_FOLDER(test_memory),    cmocka_unit_test(test_winner),
+        WITH_FOLDER(test_processes), WITH_FOLDER(test_kept),    WITH_FOLDER(test_decides),
+        TILES(test_decides),         WITH_FOLDER(test_damaged), WITH_FOLDER(test_off),
+        WITH_FOLDER(test_no_folder), WITH_FOLDER(test_memory),  cmocka_unit_test(test_winner),
     };
     return cmocka_run_group_tests_name("tuner", tests, NULL, NULL);
 }
