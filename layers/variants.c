@@ -76,25 +76,6 @@ static const product_variant variants[] = {
       .tile_m = 128,
       .tile_n = 128,
       .step_k = 8 },
-    { .name = "row4",
-      .about = "the same as row16 with 4 rows, for vectors",
-      .kernels = { KERNEL_PRODUCT_ROW4_PLAIN, KERNEL_PRODUCT_ROW4_WINDOW, KERNEL_PRODUCT_ROW4_PATCH },
-      .tile_m = 4,
-      .tile_n = 4,
-      .step_k = 4,
-      .row = true,
-
-      .most_m = 4 },
-    { .name = "row4-texels",
-      .about = "row4, reading four numbers at a time as texels",
-      .kernels = { KERNEL_PRODUCT_ROW4_TEXELS_PLAIN, KERNEL_PRODUCT_ROW4_TEXELS_WINDOW,
-                   KERNEL_PRODUCT_ROW4_TEXELS_PATCH },
-      .tile_m = 4,
-      .tile_n = 4,
-      .step_k = 4,
-      .row = true,
-      .texels = true,
-      .most_m = 4 },
     { .name = "tile4",
       .about = "for GPUs: 4 rows and 64 columns, of which each sum is shared by 16 invocations, for vectors",
       .kernels = { KERNEL_PRODUCT_TILE4_PLAIN, KERNEL_PRODUCT_TILE4_WINDOW, KERNEL_PRODUCT_TILE4_PATCH },
@@ -197,8 +178,8 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
                          "shuffles in subgroups of 4 to 128, row32 of 8 and more, and \"texels\" large texel buffers",
                          forced);
     return error_set(TUFF_ERROR_ARGUMENT,
-                     "there is no variant 'product=%s': the forced one is row, tile, or the name of one of them (row4, "
-                     "row8, row16, row32, each also with -texels behind it, tile4, tile32, tile64, tile128)",
+                     "there is no variant 'product=%s': the forced one is row, tile, or the name of one of them (row8, "
+                     "row16, row32, each also with -texels behind it, tile4, tile32, tile64, tile128)",
                      forced);
 }
 

@@ -29,10 +29,7 @@ layout(constant_id = 0) const uint LANES = 8; // the subgroup's size
 // EACH_ROW(X) is X(0) X(1) ... : names in place of an array, since some drivers keep arrays in memory
 #define ROWS_16(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define FOURS_16(X) X(0, 1, 2, 3) X(4, 5, 6, 7) X(8, 9, 10, 11) X(12, 13, 14, 15)
-#if ROWS == 4
-#define EACH_ROW(X)       X(0) X(1) X(2) X(3)
-#define EACH_FOUR_ROWS(X) X(0, 1, 2, 3)
-#elif ROWS == 8
+#if ROWS == 8
 #define EACH_ROW(X)       X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #define EACH_FOUR_ROWS(X) X(0, 1, 2, 3) X(4, 5, 6, 7)
 #elif ROWS == 16

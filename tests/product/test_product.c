@@ -418,8 +418,6 @@ static void test_choice(void **state) {
     if (product_variant_choose(device, 16, 16, 16, 1, &variant) == TUFF_OK) {
         const device_limits *limits = device_get_limits(device);
         assert_string_equal(variant->name, limits->texels ? "row8-texels" : "row8");
-        OK(product_variant_choose(device, 4, 4096, 1024, 1, &variant));
-        assert_string_equal(variant->name, limits->texels ? "row4-texels" : "row4");
         OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
         const char *large = limits->texels ? "row32-texels" : "row32",
                    *middle = limits->texels ? "row16-texels" : "row16";
@@ -462,7 +460,7 @@ static void test_split(void **state) {
  * row32-texels is slow to compile and has a cell of the matrix. */
 int main(int argc, char **argv) {
     (void)argv;
-    static const char *const rows[] = { "product=row4", "product=row8", "product=row16,wide=0", "product=row16-texels",
+    static const char *const rows[] = { "product=row8", "product=row16,wide=0", "product=row16-texels",
                                         "product=row32,split" };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
                                          "product=tile4" };
