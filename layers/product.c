@@ -3,6 +3,7 @@
 
 #include "layers/flat.h"
 #include "layers/product_internal.h"
+#include "layers/tuner.h"
 #include "runtime/program/view.h"
 
 #include <stdlib.h>
@@ -210,6 +211,66 @@ static tuff_result call_partial(const product_lowering *s, const view *partial, 
 
 /* ---- the whole ---------------------------------------------------------------------------------- */
 
+uint64_t product_batch(const product *p) {
+    uint64_t batch = 1;
+    for (uint32_t i = 0; i < PRODUCT_BATCH_AXES; i++) batch *= (uint64_t)p->batch[i];
+    return batch;
+}
+
+bool product_can_split(const product_lowering *s) {
+    return !s->node->chain && s->p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s->p);
+}
+
+tuff_result product_lower_variant(const product_lowering *whole, const product_variant *variant) {
+    product_lowering s = *whole;
+    lowering *lowering = s.lowering;
+    uint64_t m = (uint64_t)s.p.m, n = (uint64_t)s.p.n, batch = product_batch(&s.p), count = m * n * batch;
+    s.variant = variant;
+    s.k_part = (uint32_t)s.p.k;
+    bool splits = product_can_split(&s);
+    uint32_t slices = splits ? slices_of_k(&s) : 1;
+    if (!splits) return call_sliced(&s);
+    view partial;
+    if (slices > 1) {
+        int64_t size = axis_size(&s.p, SLICE_K), part = (size + slices - 1) / slices;
+        slices = (uint32_t)((size + part - 1) / part);
+        TRY(lowering_scratch(lowering, count * slices, "partial sums", &partial));
+        TRY(call_partial(&s, &partial, count, slices));
+        return lower_sum_parts(lowering, &partial, slices, count, count, whole->p.d.view);
+    }
+    slice_axis axis;
+    if (!find_axis(&s, &axis))
+        s.parts = product_split(lowering_device(lowering), variant, m, n, (uint32_t)s.p.k, batch, &s.k_part);
+    bool has_room =
+        count * s.parts <= bindable_elements(lowering) && count * s.parts <= lowering_scratch_limit(lowering);
+    if (s.parts == 1 || !has_room) {
+        s.parts = 1;
+        s.k_part = (uint32_t)s.p.k;
+        return call_sliced(&s);
+    }
+    TRY(lowering_scratch(lowering, count * s.parts, "partial sums", &partial));
+    write_to(&s, &partial, 0);
+    TRY(product_call(&s));
+    return lower_sum_parts(lowering, &partial, s.parts, count, count, whole->p.d.view);
+}
+
+static void exchange(int64_t *a, int64_t *b) {
+    int64_t kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* A matrix times a vector becomes the vector times the transposed matrix: kernels lay their lanes along columns. */
+static void turn(product_lowering *s) {
+    product *p = &s->p;
+    product_matrix a = p->a, *const matrices[] = { &p->a, &p->b, &p->d };
+    p->a = p->b;
+    p->b = a;
+    for (uint32_t i = 0; i < 3; i++) exchange(&matrices[i]->row, &matrices[i]->column);
+    for (uint32_t i = 0; i < s->extra_count; i++) exchange(&s->extras[i].n, &s->extras[i].x);
+    exchange(&p->m, &p->n);
+}
+
 tuff_result product_lower(lowering *lowering, const node *node, const product *product) {
     product_lowering s = { .lowering = lowering, .node = node, .p = *product, .parts = 1 };
     product_matrix *const matrices[] = { &s.p.a, &s.p.b, &s.p.d };
@@ -226,38 +287,10 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
         s.p.image.images = s.p.image.view->shape.sizes[0];
         s.p.image.volume = is_volume(&s.p.image);
     }
-    uint64_t batch = 1;
-    for (uint32_t i = 0; i < PRODUCT_BATCH_AXES; i++) batch *= (uint64_t)s.p.batch[i];
-
-    tuff_device *device = lowering_device(lowering);
-    uint64_t m = (uint64_t)s.p.m, n = (uint64_t)s.p.n, count = m * n * batch;
-    if (s.p.depthwise)
-        s.variant = product_variant_depthwise();
-    else
-        TRY(product_variant_choose(device, m, n, (uint64_t)s.p.k, batch, &s.variant));
-    s.k_part = (uint32_t)s.p.k;
-    bool splits = !node->chain && s.p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s.p);
-    uint32_t slices = splits ? slices_of_k(&s) : 1;
-    if (!splits) return call_sliced(&s);
-    view partial;
-    if (slices > 1) {
-        int64_t size = axis_size(&s.p, SLICE_K), part = (size + slices - 1) / slices;
-        slices = (uint32_t)((size + part - 1) / part);
-        TRY(lowering_scratch(lowering, count * slices, "partial sums", &partial));
-        TRY(call_partial(&s, &partial, count, slices));
-        return lower_sum_parts(lowering, &partial, slices, count, count, product->d.view);
-    }
-    slice_axis axis;
-    if (!find_axis(&s, &axis)) s.parts = product_split(device, s.variant, m, n, (uint32_t)s.p.k, batch, &s.k_part);
-    bool has_room =
-        count * s.parts <= bindable_elements(lowering) && count * s.parts <= lowering_scratch_limit(lowering);
-    if (s.parts == 1 || !has_room) {
-        s.parts = 1;
-        s.k_part = (uint32_t)s.p.k;
-        return call_sliced(&s);
-    }
-    TRY(lowering_scratch(lowering, count * s.parts, "partial sums", &partial));
-    write_to(&s, &partial, 0);
-    TRY(product_call(&s));
-    return lower_sum_parts(lowering, &partial, s.parts, count, count, product->d.view);
+    if (s.p.loader == LOADER_PLAIN && s.p.n == 1 && s.p.m > 1) turn(&s);
+    if (s.p.depthwise) return product_lower_variant(&s, product_variant_depthwise());
+    TRY(product_variant_choose(lowering_device(lowering), (uint64_t)s.p.m, (uint64_t)s.p.n, (uint64_t)s.p.k,
+                               product_batch(&s.p), &s.variant));
+    TRY(product_tune(&s));
+    return product_lower_variant(&s, s.variant);
 }

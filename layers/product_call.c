@@ -250,14 +250,18 @@ static tuff_result call_batches(product_lowering *s, uint32_t axes) {
     return TUFF_OK;
 }
 
-tuff_result product_call(product_lowering *s) {
+void product_find_modes(product_lowering *s) {
     view a = product_view_a(s), b = product_view_b(s), d = product_view_d(s);
     s->operands[BINDING_A] = lowering_operand(s->lowering, &a, ACCESS_READ, &s->a_first);
     s->operands[BINDING_B] = lowering_operand(s->lowering, &b, ACCESS_READ, &s->b_first);
     s->operands[BINDING_D] = lowering_operand(s->lowering, &d, ACCESS_WRITE, &s->d_first);
-    product_classify_extras(s);
     s->a_mode = mode_of_a(s);
     s->b_mode = mode_of_b(s);
     s->d_mode = mode_of_d(s);
+}
+
+tuff_result product_call(product_lowering *s) {
+    product_find_modes(s);
+    product_classify_extras(s);
     return call_batches(s, s->p.batch_axes);
 }

@@ -32,6 +32,13 @@ typedef struct product_lowering {
     uint32_t a_mode, b_mode, d_mode;
 } product_lowering;
 
+/* product.c */
+uint64_t product_batch(const product *p);
+/* Whether the sum over k may be made in parts. */
+bool product_can_split(const product_lowering *s);
+/* The kernels of a product, of which all but the variant is known, with this variant. */
+tuff_result product_lower_variant(const product_lowering *whole, const product_variant *variant);
+
 /* product_epilogue.c */
 void product_find_extras(product_lowering *s);
 void product_classify_extras(product_lowering *s);
@@ -39,6 +46,8 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
 
 /* product_call.c: the kernels for what fits into bindings. */
 tuff_result product_call(product_lowering *s);
+/* Sets the operands and how they are read: a_mode, b_mode, d_mode. */
+void product_find_modes(product_lowering *s);
 /* n / d = (high word of n * magic + n) >> shift for n below 2^31 (Granlund and Montgomery). */
 uint32_t product_magic(uint32_t d, uint32_t *shift);
 

@@ -58,12 +58,31 @@ static const product_variant variants[] = {
       .texels = true,
       .least = UINT64_C(1) << 27,
       .lanes = 8 },
+    { .name = "tile32",
+      .about = "for GPUs: tiles of 32 x 32 through shared memory, 4 x 4 in registers, for small results",
+      .kernels = { KERNEL_PRODUCT_TILE32_PLAIN, KERNEL_PRODUCT_TILE32_WINDOW, KERNEL_PRODUCT_TILE32_PATCH },
+      .tile_m = 32,
+      .tile_n = 32,
+      .step_k = 16 },
     { .name = "tile64",
-      .about = "for GPUs: tiles of 64 x 64 through shared memory, 4 x 4 in registers",
+      .about = "the same with tiles of 64 x 64",
       .kernels = { KERNEL_PRODUCT_TILE64_PLAIN, KERNEL_PRODUCT_TILE64_WINDOW, KERNEL_PRODUCT_TILE64_PATCH },
       .tile_m = 64,
       .tile_n = 64,
       .step_k = 16 },
+    { .name = "tile128",
+      .about = "the same with tiles of 128 x 128, 8 x 8 in registers, for large results",
+      .kernels = { KERNEL_PRODUCT_TILE128_PLAIN, KERNEL_PRODUCT_TILE128_WINDOW, KERNEL_PRODUCT_TILE128_PATCH },
+      .tile_m = 128,
+      .tile_n = 128,
+      .step_k = 8 },
+    { .name = "tile4",
+      .about = "for GPUs: 4 rows and 64 columns, of which each sum is shared by 16 invocations, for vectors",
+      .kernels = { KERNEL_PRODUCT_TILE4_PLAIN, KERNEL_PRODUCT_TILE4_WINDOW, KERNEL_PRODUCT_TILE4_PATCH },
+      .tile_m = 4,
+      .tile_n = 64,
+      .step_k = 64,
+      .most_m = 4 },
 };
 enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
@@ -94,6 +113,10 @@ bool product_variant_runs(const product_variant *variant, const device_limits *l
            && (lanes & (lanes - 1)) == 0;
 }
 
+bool product_variants_are_rows(const device_limits *limits) {
+    return limits->cpu && product_variant_runs(&variants[0], limits); /* a driver on the CPU may lack shuffles */
+}
+
 uint32_t product_variant_columns(const product_variant *variant, const device_limits *limits) {
     return variant->row ? variant->tile_n * limits->subgroup_size : variant->tile_n;
 }
@@ -108,27 +131,46 @@ uint64_t product_variant_groups(const product_variant *variant, const device_lim
     return variant->flat ? divide_up(tiles, FLAT_LANES) : tiles;
 }
 
+/* What is asked of a variant: so many products of m x n x k. */
+typedef struct work {
+    uint64_t m, n, multiply_adds, batch;
+} work;
+
+/* Columns that are not there would be computed all the same. */
+static bool row_pays(const product_variant *variant, const product_variant *best, const device_limits *limits,
+                     const work *work) {
+    uint64_t columns = product_variant_columns(variant, limits), enough = product_variant_columns(best, limits);
+    return work->multiply_adds >= variant->least && !(enough >= work->n && columns > enough);
+}
+
+/* A larger tile reads less, if its workgroups still fill a GPU and hang over the edges not much farther. */
+static bool tile_pays(const product_variant *variant, const product_variant *best, const device_limits *limits,
+                      const work *work) {
+    enum { FILL = 64 };
+    uint64_t groups = product_variant_groups(variant, limits, work->m, work->n);
+    uint64_t area = groups * variant->tile_m * variant->tile_n;
+    uint64_t best_area = product_variant_groups(best, limits, work->m, work->n) * best->tile_m * best->tile_n;
+    return groups * work->batch >= FILL && area <= best_area + best_area / 4;
+}
+
 tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
                                    const product_variant **out) {
     const device_limits *limits = device_get_limits(device);
     const char *forced = device_force(device, "product");
-    bool rows = limits->cpu, known = false;
-    uint64_t work = m * n * k * batch;
+    const work work = { m, n, m * n * k * batch, batch };
+    bool rows = product_variants_are_rows(limits), known = false;
     *out = NULL;
     for (uint32_t i = 0; i < VARIANT_COUNT; i++) {
-        const product_variant *variant = &variants[i];
+        const product_variant *variant = &variants[i], *best = *out;
         bool exact = forced && strcmp(variant->name, forced) == 0;
         if (forced && strncmp(variant->name, forced, strlen(forced)) != 0) continue;
         known = true;
-        if (!product_variant_runs(variant, limits)) continue;
-        if (!forced && variant->row != rows) continue;
-        /* columns that are not there would be computed all the same */
-        bool wastes = *out && product_variant_columns(*out, limits) >= n
-                      && product_variant_columns(variant, limits) > product_variant_columns(*out, limits);
-        if (!*out || exact || (work >= variant->least && !wastes)) *out = variant;
+        if (!product_variant_runs(variant, limits) || (!forced && variant->row != rows)) continue;
+        if (!exact && variant->most_m && m > variant->most_m) continue;
+        bool pays = !best || exact || (variant->row ? row_pays : tile_pays)(variant, best, limits, &work);
+        if (pays || variant->most_m) *out = variant;
         if (exact) break;
     }
-    if (!*out && !forced) *out = &variants[VARIANT_COUNT - 1]; /* a driver on the CPU that cannot shuffle */
     if (*out) return TUFF_OK;
     if (known)
         return error_set(TUFF_ERROR_UNSUPPORTED,
@@ -136,8 +178,8 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
                          "shuffles in subgroups of 4 to 128, row32 of 8 and more, and \"texels\" large texel buffers",
                          forced);
     return error_set(TUFF_ERROR_ARGUMENT,
-                     "there is no variant 'product=%s': the forced one is row, tile, or the name "
-                     "of one of them (row8, row16, row32, each also with -texels behind it, tile64)",
+                     "there is no variant 'product=%s': the forced one is row, tile, or the name of one of them (row8, "
+                     "row16, row32, each also with -texels behind it, tile4, tile32, tile64, tile128)",
                      forced);
 }
 

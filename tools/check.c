@@ -23,7 +23,7 @@ typedef struct forced_path {
 static const forced_path PATHS[] = {
     { "", NULL },
     { "product=row,split", "product convolution" },
-    { "product=tile,split", "product convolution" },
+    { "product=tile64,split", "product convolution" },
     { "fuse=none", "product convolution loss" },
     { "reduce=group", "reduction normalisation loss" },
     { "recurrent=tiled", "recurrent" },

@@ -131,6 +131,17 @@ typedef enum tuff_validation {
     TUFF_VALIDATION_GPU, /* the same and GPU-assisted validation */
 } tuff_validation;
 
+/* Whether kernels are chosen by measuring, where there are several for the same work. */
+typedef enum tuff_tuning {
+    /* The environment's TUFF_TUNE, 0 or 1; without it ON for a GPU that Tuff opened, OFF for a driver that runs on the
+     * CPU, where candidates take longer to compile than they save, and for a device that a host lent. */
+    TUFF_TUNING_DEFAULT = 0,
+    TUFF_TUNING_OFF, /* rules choose; no choices are read or written */
+    /* tuff_compile measures a class of shapes when it first meets it, within some tenths of a second, and keeps the
+     * winner in the cache's folder. With the same file the choices are the same, and so are the bits of results. */
+    TUFF_TUNING_ON,
+} tuff_tuning;
+
 typedef struct tuff_device_desc {
     /* Which device: its index in tuff_device_list, a part of its name (case does not matter), or its
      * UUID in hexadecimal. NULL: the environment's TUFF_DEVICE, and without it the best one
@@ -144,6 +155,12 @@ typedef struct tuff_device_desc {
     /* Paths that no driver at hand might choose, forced for tests, separated by commas; NULL: the
      * environment's TUFF_FORCE. docs/testing.md lists them: "staging", "product=tile", ... */
     const char *force;
+    /* A folder for what is kept from one process to the next, such as compiled kernels; "0" keeps nothing. NULL: the
+     * environment's TUFF_CACHE, which is understood in the same way, and without it the folder tuff in the user's
+     * cache directory: $XDG_CACHE_HOME or $HOME/.cache. docs/caches.md says what lies there. A folder that cannot be
+     * read or written is no error. Copied. */
+    const char *cache;
+    tuff_tuning tuning;
 } tuff_device_desc;
 
 typedef enum tuff_device_type {

@@ -24,6 +24,8 @@ typedef struct tuff_vulkan_device_desc {
     void *log_user;
     uint64_t memory_limit; /* bytes; 0: the driver's budget */
     const char *force;     /* as in tuff_device_desc */
+    const char *cache;     /* as in tuff_device_desc, but NULL keeps nothing */
+    tuff_tuning tuning;    /* tuff_compile submits measurements to the queue where it is on */
 } tuff_vulkan_device_desc;
 
 /* A Tuff device on a host's VkDevice, which must outlive it. Errors: ARGUMENT, NO_DEVICE (a required limit

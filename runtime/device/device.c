@@ -1,4 +1,5 @@
 /* Devices: opening one of Tuff's own, adopting a host's, closing, and what is asked of them as a whole. */
+#include "runtime/device/choices.h"
 #include "runtime/device/vulkan_internal.h"
 
 #include <tuff/vulkan.h>
@@ -162,6 +163,13 @@ static void take_candidate(tuff_device *device, const candidate *c) {
     device->physical = c->handle;
     device->info = c->info;
     device->memory = c->memory;
+    device->identity = (device_identity){
+        .library = VK_MAKE_API_VERSION(0, TUFF_VERSION_MAJOR, TUFF_VERSION_MINOR, TUFF_VERSION_PATCH),
+        .vendor = c->properties.vendorID,
+        .device = c->properties.deviceID,
+        .driver_version = c->properties.driverVersion,
+    };
+    memcpy(device->identity.cache_uuid, c->properties.pipelineCacheUUID, sizeof device->identity.cache_uuid);
     device->atom = limits->nonCoherentAtomSize ? limits->nonCoherentAtomSize : 1;
     bool timed = false, direct = false, shuffle = false, texels = false;
     for (uint32_t i = 0; i < c->info.feature_count; i++) {
@@ -244,6 +252,8 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     tuff_validation validation;
     TRY(validation_resolve(desc->validation, &validation));
     TRY(parse_forces(device, desc->force));
+    /* GPU-assisted validation compiles kernels of its own making, numbered as they come: nobody finds them again. */
+    if (validation != TUFF_VALIDATION_GPU) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_create(&device->instance, validation));
     device->counters.objects += device->instance.messenger ? 2 : 1;
     candidate *list;
@@ -257,6 +267,8 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     const candidate *c = &list[chosen];
     take_candidate(device, c);
     device->memory_limit = desc->memory_budget;
+    tuff_result result =
+        tuning_resolve(desc->tuning, !device->limits.cpu && validation != TUFF_VALIDATION_GPU, &device->tunes);
     device->queues[QUEUE_COMPUTE].family = candidate_compute_family(c);
     uint32_t transfer = candidate_transfer_family(c, device->queues[QUEUE_COMPUTE].family);
     const char *forced = device_force(device, "transfer");
@@ -264,7 +276,7 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     device->queues[QUEUE_TRANSFER].family = transfer;
     for (uint32_t i = 0; i < (device->has_transfer_queue ? 2u : 1u); i++)
         device->timestamp_bits[i] = c->families[device->queues[i].family].timestampValidBits;
-    tuff_result result = apply_forces(device);
+    if (result == TUFF_OK) result = apply_forces(device);
     if (result == TUFF_OK) result = create_vulkan_device(device, c);
     free(list);
     TRY(result);
@@ -296,6 +308,7 @@ tuff_result tuff_device_open(const tuff_device_desc *desc, tuff_device **out) {
 
 static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *desc) {
     TRY(parse_forces(device, desc->force));
+    if (desc->cache) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_adopt(&device->instance, desc->instance, desc->get_instance_proc_addr, desc->debug_utils));
     candidate c;
     candidate_describe(&device->instance, desc->physical_device, 0, &c);
@@ -320,6 +333,7 @@ static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *des
     device->queues[QUEUE_COMPUTE].handle = desc->queue;
     device->timestamp_bits[QUEUE_COMPUTE] = c.families[desc->queue_family].timestampValidBits;
     if (device->timestamp_bits[QUEUE_COMPUTE] == 0) device->limits.timestamp_period = 0;
+    TRY(tuning_resolve(desc->tuning, false, &device->tunes));
     TRY(apply_forces(device));
     return finish_opening(device);
 }
@@ -358,7 +372,9 @@ void tuff_device_close(tuff_device *device) {
     }
     instance_destroy(&device->instance);
     kernels_finish(device);
+    choices_finish(device);
     free(device->force_text);
+    free(device->cache_folder);
     free(device);
 }
 
@@ -370,6 +386,19 @@ const tuff_device_info *tuff_device_get_info(const tuff_device *device) {
 
 const device_limits *device_get_limits(const tuff_device *device) {
     return &device->limits;
+}
+
+bool device_cache_file(const tuff_device *device, const char *what, char name[CACHE_FILE_NAME], cache_file *file) {
+    const device_identity *identity = &device->identity;
+    if (!device->cache_folder) return false;
+    /* the name parts most devices and drivers, the key all of them */
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (size_t i = 0; i < sizeof *identity; i++)
+        hash = (hash ^ ((const uint8_t *)identity)[i]) * UINT64_C(1099511628211);
+    snprintf(name, CACHE_FILE_NAME, "%s-%x-%x-%016llx", what, identity->vendor, identity->device,
+             (unsigned long long)hash);
+    *file = (cache_file){ device->cache_folder, name, identity, sizeof *identity };
+    return true;
 }
 
 tuff_result tuff_device_wait(tuff_device *device) {

@@ -4,6 +4,7 @@
 #ifndef TUFF_RUNTIME_DEVICE_H
 #define TUFF_RUNTIME_DEVICE_H
 
+#include "runtime/device/cache_folder.h"
 #include "runtime/error.h"
 #include <tuff/tuff.h>
 
@@ -44,6 +45,19 @@ const device_limits *device_get_limits(const tuff_device *device);
 
 /* The value of "key" or "key=value" in the force list ("1" for a bare key), NULL if absent. */
 const char *device_force(const tuff_device *device, const char *key);
+
+/* Whom something that was compiled or measured is good for. There is no padding: its bytes are a key. */
+typedef struct device_identity {
+    uint32_t library; /* this library's version */
+    uint32_t vendor, device, driver_version;
+    uint8_t cache_uuid[16]; /* another one for whatever the driver's compiler depends on */
+} device_identity;
+_Static_assert(sizeof(device_identity) == 32, "no padding");
+
+/* The file in which this device keeps `what` ("pipelines"), with its identity as the key; `name` is the caller's
+ * storage. False: it keeps nothing. */
+enum { CACHE_FILE_NAME = 64 };
+bool device_cache_file(const tuff_device *device, const char *what, char name[CACHE_FILE_NAME], cache_file *file);
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))

@@ -31,23 +31,20 @@ tuff_result pipelines_init(tuff_device *device) {
     result = device->vk.vkCreatePipelineLayout(device->handle, &layout_info, NULL, &device->pipeline_layout);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the pipeline layout");
     device->counters.objects++;
-    const VkPipelineCacheCreateInfo cache_info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO };
-    result = device->vk.vkCreatePipelineCache(device->handle, &cache_info, NULL, &device->pipeline_cache);
-    if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the pipeline cache");
-    device->counters.objects++;
+    TRY(pipeline_cache_init(device));
     object_name(device, VK_OBJECT_TYPE_DESCRIPTOR_SET_LAYOUT, HANDLE(device->set_layout), "kernel arguments");
     object_name(device, VK_OBJECT_TYPE_PIPELINE_LAYOUT, HANDLE(device->pipeline_layout), "kernels");
     return TUFF_OK;
 }
 
 void pipelines_finish(tuff_device *device) {
+    pipeline_cache_finish(device);
     for (uint32_t i = 0; i < device->pipeline_capacity; i++) {
         struct pipeline *p = device->pipelines[i];
         if (p) device->vk.vkDestroyPipeline(device->handle, p->handle, NULL);
         free(p);
     }
     free(device->pipelines);
-    if (device->pipeline_cache) device->vk.vkDestroyPipelineCache(device->handle, device->pipeline_cache, NULL);
     if (device->pipeline_layout) device->vk.vkDestroyPipelineLayout(device->handle, device->pipeline_layout, NULL);
     if (device->set_layout) device->vk.vkDestroyDescriptorSetLayout(device->handle, device->set_layout, NULL);
 }

@@ -152,6 +152,12 @@ struct tuff_device {
         const char *key, *value;
     } forces[MAX_FORCES];
 
+    device_identity identity;
+    char *cache_folder; /* NULL: nothing is kept */
+
+    bool tunes;              /* choices are measured */
+    struct choices *choices; /* NULL until they are asked for */
+
     device_queue queues[QUEUE_KINDS]; /* the second one only if has_transfer_queue */
     bool has_transfer_queue;
 
@@ -162,6 +168,7 @@ struct tuff_device {
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout pipeline_layout;
     VkPipelineCache pipeline_cache;
+    size_t pipeline_cache_size;  /* bytes that were read from its file */
     struct pipeline **pipelines; /* hash map, open addressing */
     uint32_t pipeline_count, pipeline_capacity;
 
@@ -193,6 +200,9 @@ tuff_result memory_init(tuff_device *device);
 void memory_finish(tuff_device *device);
 tuff_result pipelines_init(tuff_device *device);
 void pipelines_finish(tuff_device *device);
+tuff_result pipeline_cache_init(tuff_device *device);
+void pipeline_cache_finish(tuff_device *device);
+void choices_finish(tuff_device *device);
 void kernels_finish(tuff_device *device);
 tuff_result queues_init(tuff_device *device);
 void queues_finish(tuff_device *device);

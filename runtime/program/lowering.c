@@ -1,5 +1,6 @@
 /* Lowering: storages for the laid-out tensors, and each node's kernels through its row. */
 #include "runtime/program/lower.h"
+#include "runtime/program/trial.h"
 
 #include "runtime/graph/recompute.h"
 #include "runtime/model/model.h"
@@ -221,6 +222,25 @@ tuff_result lowering_call(lowering *l, const kernel_call *call) {
     added->segment = l->segment;
     added->after = l->after;
     return TUFF_OK;
+}
+
+/* ---- the parts of trial.h ------------------------------------------------------------------------ */
+
+lowering_mark lowering_now(const lowering *l) {
+    return (lowering_mark){ l->out->call_count, l->out->storage_count, l->record_count, l->record_storage };
+}
+
+const lowered *lowering_so_far(const lowering *l, lowering_records *records) {
+    *records = (lowering_records){ l->record_storage, l->records, l->record_count };
+    return l->out;
+}
+
+void lowering_forget(lowering *l, const lowering_mark *mark) {
+    lowered *out = l->out;
+    while (out->call_count > mark->calls) free((char *)out->calls[--out->call_count].label);
+    while (out->storage_count > mark->storages) free(out->storages[--out->storage_count].name);
+    l->record_count = mark->records;
+    l->record_storage = mark->record_storage;
 }
 
 /* ---- the parts of lower.h ----------------------------------------------------------------------- */

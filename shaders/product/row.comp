@@ -74,7 +74,7 @@ void main() {
         uint at = i * LANES + lane;
         bool along_m = A_MODE == MODE_ALONG_M;
         rows[i] = row_of(p, along_m ? min(m0 + at % (ROWS / 4) * 4, M - 4) : min(m0 + at, M - 1));
-        steps[i] = along_m ? at / (ROWS / 4) : 0;
+        steps[i] = along_m ? min(at / (ROWS / 4), 3) : 0; // more lanes than loads repeat the last
     }
 
 #define CLEAR(r) vec4 sum_##r = vec4(0); SECOND(vec4 more_##r = vec4(0);)

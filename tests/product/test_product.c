@@ -128,8 +128,8 @@ static void add_matmul(checks *c, tuff_shape a, tuff_shape b, bool ta, bool tb) 
 }
 
 static void add_matmuls(checks *c) {
-    static const int64_t sizes[][3] = { { 1, 1, 1 },    { 1, 40, 12 },   { 33, 1, 7 },
-                                        { 17, 68, 36 }, { 67, 131, 29 }, { 12, 20, 100 } };
+    static const int64_t sizes[][3] = { { 1, 1, 1 },     { 1, 40, 12 },   { 33, 1, 7 },    { 17, 68, 36 },
+                                        { 67, 131, 29 }, { 12, 20, 100 }, { 132, 140, 20 } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int t = 0; t < 4; t++) {
             int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
@@ -137,6 +137,8 @@ static void add_matmuls(checks *c) {
                        t & 1, t & 2);
         }
     add_matmul(c, TUFF_SHAPE(3, 5, 8), TUFF_SHAPE(8, 12), false, false);
+    add_matmul(c, TUFF_SHAPE(3, 52, 8), TUFF_SHAPE(3, 8, 1), false, false);
+    add_matmul(c, TUFF_SHAPE(3, 200), TUFF_SHAPE(200, 96), false, false);
     add_matmul(c, TUFF_SHAPE(5, 8), TUFF_SHAPE(2, 3, 8, 12), false, false);
     add_matmul(c, TUFF_SHAPE(2, 1, 5, 7), TUFF_SHAPE(1, 3, 7, 6), false, false);
     add_matmul(c, TUFF_SHAPE(2, 1, 2, 1, 2, 1, 5, 4), TUFF_SHAPE(1, 2, 1, 3, 1, 2, 4, 8), false, false);
@@ -168,7 +170,7 @@ static ref *pointwise(const ref *a, const ref *b, ref_arithmetic arithmetic) {
 }
 
 static void add_epilogues(checks *c) {
-    static const int64_t sizes[][3] = { { 17, 36, 20 }, { 5, 7, 9 } };
+    static const int64_t sizes[][3] = { { 17, 36, 20 }, { 5, 7, 9 }, { 12, 1, 8 } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
         ref *x = filled(TUFF_SHAPE(m, k), 51), *y = filled(TUFF_SHAPE(k, n), 52), *bias = filled(TUFF_SHAPE(n), 53);
@@ -399,9 +401,18 @@ static void test_epilogue_is_fused(void **state) {
 static void test_choice(void **state) {
     (void)state;
     const product_variant *variant;
+    static const struct {
+        uint64_t m, n, batch;
+        const char *name;
+    } tiles[] = { { 1920, 1024, 1, "tile128" }, { 512, 512, 1, "tile64" },     { 512, 512, 4, "tile128" },
+                  { 96, 96, 1, "tile32" },      { 4096, 64, 1, "tile64" },     { 16384, 64, 1, "tile64" },
+                  { 65536, 32, 1, "tile32" },   { 1 << 20, 10, 64, "tile32" }, { 64, 64, 4096, "tile64" },
+                  { 4, 4096, 1, "tile4" },      { 1, 1, 1, "tile4" } };
     tuff_device *device = test_device_open(&(tuff_device_desc){ .force = "product=tile" });
-    OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
-    assert_string_equal(variant->name, "tile64");
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        OK(product_variant_choose(device, tiles[i].m, tiles[i].n, 1024, tiles[i].batch, &variant));
+        assert_string_equal(variant->name, tiles[i].name);
+    }
     tuff_device_close(device);
     device = test_device_open(&(tuff_device_desc){ .force = "product=row" });
     if (product_variant_choose(device, 16, 16, 16, 1, &variant) == TUFF_OK) {
@@ -451,7 +462,8 @@ int main(int argc, char **argv) {
     (void)argv;
     static const char *const rows[] = { "product=row8", "product=row16,wide=0", "product=row16-texels",
                                         "product=row32,split" };
-    static const char *const tiles[] = { "product=tile", "product=tile,split,slice=4096" };
+    static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
+                                         "product=tile4" };
     bool tile = argc > 1;
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;

@@ -36,6 +36,8 @@ tuff_device *test_device_open(const tuff_device_desc *desc) {
     if (desc) d = *desc;
     d.log = test_log;
     d.log_user = NULL;
+    if (!d.cache) d.cache = "0";
+    if (d.tuning == TUFF_TUNING_DEFAULT && !getenv("TUFF_TUNE")) d.tuning = TUFF_TUNING_OFF;
     tuff_device *device = NULL;
     if (tuff_device_open(&d, &device) != TUFF_OK) {
         fprintf(stderr, "no device for the tests: %s\n", tuff_last_message());

@@ -6,7 +6,9 @@
 
 /* Opens a device as the environment says (TUFF_DEVICE, TUFF_VALIDATION, TUFF_FORCE), or exits the program with a
  * message. Every warning and error that arrives is printed and makes the test program fail at its end, unless it is
- * inside test_expect_messages. desc may be NULL; its log is replaced. */
+ * inside test_expect_messages. desc may be NULL; its log is replaced, and without a folder of its own it keeps nothing:
+ * what one test leaves must not change another. Nor must time: kernels are chosen by measuring only where the test or
+ * TUFF_TUNE says so. */
 tuff_device *test_device_open(const tuff_device_desc *desc);
 
 /* A log callback that does the same for devices that a test opens by itself. */
