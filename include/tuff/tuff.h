@@ -79,7 +79,7 @@ typedef enum tuff_log_level {
 } tuff_log_level;
 
 /* Receives the library's and the validation layers' messages. May be called from any thread that
- * is inside a Tuff call; must not call back into Tuff. */
+ * is inside a Tuff call, and from threads of Tuff's own (tuff_program_warm); must not call back into Tuff. */
 typedef void (*tuff_log_fn)(void *user, tuff_log_level level, const char *message);
 
 /* ---- shapes ------------------------------------------------------------------------------- */
@@ -429,6 +429,13 @@ TUFF_API tuff_result tuff_compile(tuff_graph *graph, const tuff_program_desc *de
 
 /* Waits for its runs. NULL is allowed. */
 TUFF_API void tuff_program_destroy(tuff_program *program);
+
+/* Begins to compile the kernels where the driver would do so in the first run (Mesa's lavapipe), and returns: the host
+ * may load its data meanwhile. The first tuff_run does the same, so this only makes it earlier. Nothing of the program
+ * runs. It submits to the queue, and on a device of Tuff's own starts threads for as long as that takes. What waits for
+ * the device (compiling another program, reading or writing the model) waits for it, so call it after that. Errors:
+ * ARGUMENT (NULL), DEVICE, DEVICE_LOST. */
+TUFF_API tuff_result tuff_program_warm(tuff_program *program);
 
 /* Writes an input for the next run and those after it; size in bytes must be the input's exactly. The
  * data is copied before the call returns. Waits only if every recording is still in flight. Errors: ARGUMENT (not an

@@ -71,9 +71,10 @@ static char *trim(char *text) {
 
 /* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
  * them. */
-static const char force_keys[][12] = { "staging",   "uncached", "transfer",  "memory", "block", "slice",   "fuse",
-                                       "wide",      "product",  "split",     "reduce", "pool",  "scatter", "logits",
-                                       "recurrent", "bytes",    "attention", "turns",  "parts", "inplace", "texels" };
+static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",     "slice",
+                                       "fuse",    "wide",     "product",   "split",  "reduce",    "pool",
+                                       "scatter", "logits",   "recurrent", "bytes",  "attention", "turns",
+                                       "parts",   "inplace",  "texels",    "ahead" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";
@@ -186,6 +187,7 @@ static void take_candidate(tuff_device *device, const candidate *c) {
         .subgroup_size = c->info.subgroup_size,
         .subgroup_shuffle = shuffle,
         .texels = texels,
+        .compiles_late = strcmp(c->info.driver, "llvmpipe") == 0,
         .shared_memory = c->info.shared_memory,
         .max_range = c->info.max_buffer_range,
         .max_allocation = c->info.max_allocation,
@@ -306,6 +308,34 @@ tuff_result tuff_device_open(const tuff_device_desc *desc, tuff_device **out) {
     return TUFF_OK;
 }
 
+/* The instance stays the other's; so do the messages of its layers. */
+static tuff_result open_beside(tuff_device *device, const tuff_device *other) {
+    TRY(instance_adopt(&device->instance, other->instance.handle, other->instance.get_instance_proc_addr,
+                       other->instance.debug_utils));
+    candidate c;
+    candidate_describe(&device->instance, other->physical, other->info.index, &c);
+    take_candidate(device, &c);
+    device->memory_limit = other->memory_limit;
+    device->queues[QUEUE_COMPUTE].family = other->queues[QUEUE_COMPUTE].family;
+    device->timestamp_bits[QUEUE_COMPUTE] = other->timestamp_bits[QUEUE_COMPUTE];
+    TRY(create_vulkan_device(device, &c));
+    device->owned = true;
+    return finish_opening(device);
+}
+
+tuff_result device_open_beside(const tuff_device *other, tuff_device **out) {
+    *out = NULL;
+    tuff_device *device = calloc(1, sizeof *device);
+    if (!device) return error_out_of_host_memory(sizeof *device);
+    tuff_result result = open_beside(device, other);
+    if (result != TUFF_OK) {
+        tuff_device_close(device);
+        return result;
+    }
+    *out = device;
+    return TUFF_OK;
+}
+
 static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *desc) {
     TRY(parse_forces(device, desc->force));
     if (desc->cache) TRY(cache_folder_find(desc->cache, &device->cache_folder));
@@ -362,6 +392,7 @@ void tuff_device_close(tuff_device *device) {
     if (!device) return;
     if (device->handle && device->vk.vkDestroyDevice) {
         /* Only what Tuff submitted is waited for: a host's queue may be in use elsewhere. */
+        ahead_finish(device);
         if (!device->lost) queues_wait_all(device);
         if (device->owned) device->vk.vkDeviceWaitIdle(device->handle);
         transfer_finish(device);

@@ -37,6 +37,7 @@ typedef struct device_limits {
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */
     uint64_t range_alignment; /* bytes; offsets of bindings are multiples of it (a power of two) */
+    bool compiles_late;       /* kernels are compiled when they first run, by one thread: lavapipe */
     bool direct;              /* memory that is both the device's and mapped: no staging copy */
     double timestamp_period;  /* nanoseconds for each tick, 0 without timestamps */
 } device_limits;
@@ -158,6 +159,9 @@ void commands_dispatch(commands *commands, const dispatch_set *set, uint32_t ind
  * same as the whole; gl_NumWorkGroups alone shows the part's. */
 void commands_dispatch_part(commands *commands, const dispatch_set *set, uint32_t index, const uint32_t base[3],
                             const uint32_t groups[3]);
+/* Makes the driver compile the set's kernels, if it is one that compiles a kernel when it first runs: each is
+ * dispatched with no workgroups. Touches nothing. */
+void commands_compile(commands *commands, dispatch_set *set);
 void commands_copy(commands *commands, buffer_range from, buffer_range to); /* sizes equal, multiples of 4 */
 void commands_fill(commands *commands, buffer_range range, uint32_t word);
 
@@ -208,6 +212,9 @@ tuff_result queue_submit(tuff_device *device, queue_kind queue, commands *const 
 /* Waits for a point. Error: DEVICE_LOST, DEVICE. */
 tuff_result queue_wait(tuff_device *device, queue_point point);
 bool queue_reached(tuff_device *device, queue_point point);
+/* Has other threads compile a set's kernels as well, while the submission that ends at `until` makes the queue compile
+ * them (commands_compile). Nothing depends on it. */
+void device_compile_ahead(tuff_device *device, dispatch_set *set, queue_point until);
 /* Waits for a host's timeline semaphore (a VkSemaphore in vk_semaphore). */
 tuff_result queue_wait_foreign(tuff_device *device, uint64_t vk_semaphore, uint64_t value);
 

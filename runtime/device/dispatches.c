@@ -80,6 +80,7 @@ static tuff_result bind_texels(tuff_device *device, const dispatch *d, uint32_t 
                                               .range = (range->size + 15) / 16 * 16 };
         VkResult result = device->vk.vkCreateBufferView(device->handle, &info, NULL, &item->texels[i]);
         if (result != VK_SUCCESS) return vulkan_error(device, result, "creating a texel buffer of %s", item->label);
+        item->texel_kinds |= ahead_texel_kind(range, i);
         device->counters.objects++;
         object_name(device, VK_OBJECT_TYPE_BUFFER_VIEW, HANDLE(item->texels[i]), item->label);
     }
@@ -97,11 +98,12 @@ static tuff_result bind(dispatch_set *set, const dispatch *d, uint32_t index) {
     tuff_device *device = set->device;
     bound_dispatch *item = &set->items[index];
     TRY(check_dispatch(device, d));
-    const struct pipeline *pipeline;
+    struct pipeline *pipeline;
     TRY(pipeline_get(device, d->kernel, d->constants, d->constant_count, &pipeline));
     item->label = copy_text(label_of(device, d));
     if (!item->label) return error_out_of_host_memory(strlen(label_of(device, d)) + 1);
     item->pipeline = pipeline->handle;
+    item->made = pipeline;
     item->param_count = d->param_count;
     memcpy(item->params, d->params, sizeof item->params);
     memcpy(item->groups, d->groups, sizeof item->groups);

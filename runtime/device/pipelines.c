@@ -145,7 +145,7 @@ static tuff_result create_pipeline(tuff_device *device, struct pipeline *p) {
 }
 
 tuff_result pipeline_get(tuff_device *device, uint32_t kernel, const uint32_t *constants, uint32_t count,
-                         const struct pipeline **out) {
+                         struct pipeline **out) {
     TRY(grow_map(device));
     uint64_t hash = hash_key(kernel, constants, count);
     struct pipeline **slot = find_slot(device->pipelines, device->pipeline_capacity, hash, kernel, constants, count);

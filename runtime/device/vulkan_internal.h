@@ -172,6 +172,8 @@ struct tuff_device {
     struct pipeline **pipelines; /* hash map, open addressing */
     uint32_t pipeline_count, pipeline_capacity;
 
+    struct ahead *ahead; /* the kernels that are compiled ahead; NULL: none */
+
     struct user_kernel *kernels;
     uint32_t kernel_count;
 
@@ -196,6 +198,10 @@ void object_name(const tuff_device *device, VkObjectType type, uint64_t handle, 
 /* A dispatchable or non-dispatchable handle as the number that object_name wants. */
 #define HANDLE(handle) ((uint64_t)(uintptr_t)(handle))
 
+/* Another device on an open one's physical device and instance, which must outlive it. It keeps nothing, forces nothing
+ * and logs nothing. */
+tuff_result device_open_beside(const tuff_device *other, tuff_device **out);
+
 tuff_result memory_init(tuff_device *device);
 void memory_finish(tuff_device *device);
 tuff_result pipelines_init(tuff_device *device);
@@ -208,6 +214,9 @@ tuff_result queues_init(tuff_device *device);
 void queues_finish(tuff_device *device);
 tuff_result queues_wait_all(tuff_device *device);
 void transfer_finish(tuff_device *device);
+void ahead_finish(tuff_device *device);
+/* What this range, the i-th one that is seen as texels, gives to bound_dispatch.texel_kinds. */
+uint32_t ahead_texel_kind(const buffer_range *range, uint32_t i);
 
 /* ---- objects that more than one file looks into --------------------------------------------- */
 
@@ -231,8 +240,15 @@ struct commands {
     tuff_result result; /* the first failure while recording */
 };
 
+/* The kinds of texels (ahead.c) that a pipeline was met with. What does not fit is compiled late. */
+typedef struct texel_kinds {
+    uint32_t count;
+    uint32_t kinds[7];
+} texel_kinds;
+
 /* A pipeline of one kernel with one list of specialization constants, shared by all that ask for it. */
 struct pipeline {
+    texel_kinds listed, ahead; /* ahead.c: found in a list; given to the helpers */
     uint32_t kernel;
     uint32_t constant_count;
     uint64_t hash;
@@ -240,11 +256,13 @@ struct pipeline {
     uint32_t constants[]; /* constant_count */
 };
 tuff_result pipeline_get(tuff_device *device, uint32_t kernel, const uint32_t *constants, uint32_t count,
-                         const struct pipeline **out);
+                         struct pipeline **out);
 
 /* One dispatch of a set, ready to be recorded. */
 typedef struct bound_dispatch {
     VkPipeline pipeline;
+    struct pipeline *made; /* whose that is */
+    uint32_t texel_kinds;  /* what lavapipe compiles into a kernel that reads texels: see ahead.c */
     VkDescriptorSet descriptors;
     VkBufferView texels[MAX_TEXELS]; /* of a kernel that reads texels */
     uint32_t param_count;

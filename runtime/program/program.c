@@ -268,6 +268,7 @@ void tuff_program_destroy(tuff_program *program) {
         else
             queue_wait(program->device, recording->point);
     }
+    if (program->compiled.value) queue_wait(program->device, program->compiled);
     lowered *lowered = program->lowered;
     destroy(program);
     lowered_free(lowered);
