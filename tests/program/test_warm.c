@@ -1,4 +1,5 @@
 /* Kernels compiled before the first run. */
+#include "host.h"
 #include "program_test.h"
 #include "support.h"
 
@@ -30,10 +31,8 @@ static void note(void *user, tuff_log_level level, const char *message) {
     if (strstr(message, "compiled by other threads")) snprintf(log_text, sizeof log_text, "%s", message);
 }
 
-static trainer make(const char *force) {
-    trainer t = { 0 };
-    *log_text = 0;
-    ASSERT_OK(tuff_device_open(&(tuff_device_desc){ .log = note, .cache = "0", .force = force }, &t.device));
+static trainer make_on(tuff_device *device) {
+    trainer t = { .device = device };
     t.model = tuff_model_create(t.device, &(tuff_model_desc){ .seed = 3 });
     t.adam = tuff_adam_create(t.model, NULL);
     t.graph = tuff_graph_create(t.model);
@@ -45,6 +44,13 @@ static trainer make(const char *force) {
     const tuff_program_desc desc = { .minimize = t.loss, .optimizer = t.adam, .outputs = &t.loss, .output_count = 1 };
     ASSERT_OK(tuff_compile(t.graph, &desc, &t.program));
     return t;
+}
+
+static trainer make(const char *force) {
+    tuff_device *device;
+    *log_text = 0;
+    ASSERT_OK(tuff_device_open(&(tuff_device_desc){ .log = note, .cache = "0", .force = force }, &device));
+    return make_on(device);
 }
 
 static void destroy(trainer *t) {
@@ -128,6 +134,30 @@ static void test_left_early(void **state) {
     destroy(&t);
 }
 
+/* On a host's queue, but without threads: they would need a device that its host knows nothing of. */
+static void test_lent(void **state) {
+    (void)state;
+    float own[STEPS], losses[STEPS];
+    trainer t = make("ahead=none");
+    train(&t, own);
+    destroy(&t);
+    test_host host;
+    test_host_open(&host);
+    tuff_vulkan_device_desc desc = test_host_desc(&host);
+    desc.force = "ahead=always";
+    desc.log = note;
+    tuff_device *device;
+    ASSERT_OK(tuff_device_adopt(&desc, &device));
+    t = make_on(device);
+    *log_text = 0;
+    ASSERT_OK(tuff_program_warm(t.program));
+    train(&t, losses);
+    assert_memory_equal(own, losses, sizeof own);
+    destroy(&t);
+    assert_int_equal(*log_text, 0);
+    test_host_close(&host);
+}
+
 /* ---- what Mesa keeps ---------------------------------------------------------------------------- */
 
 static char folder[64];
@@ -205,7 +235,7 @@ static void test_same_kernels(void **state) {
 int main(void) {
     const struct CMUnitTest kernels[] = { cmocka_unit_test(test_same_kernels) };
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_bits), cmocka_unit_test(test_no_run),
-                                        cmocka_unit_test(test_left_early) };
+                                        cmocka_unit_test(test_left_early), cmocka_unit_test(test_lent) };
     /* First, since it forks. GPU-assisted validation puts a number of its own into each kernel. */
     int failed = test_validating(true) ? 0 : cmocka_run_group_tests_name("warm, kernels", kernels, NULL, NULL);
     return failed + cmocka_run_group_tests_name("warm", tests, NULL, NULL);
