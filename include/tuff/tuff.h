@@ -430,11 +430,12 @@ TUFF_API tuff_result tuff_compile(tuff_graph *graph, const tuff_program_desc *de
 /* Waits for its runs. NULL is allowed. */
 TUFF_API void tuff_program_destroy(tuff_program *program);
 
-/* Begins to compile the kernels where the driver would do so in the first run (Mesa's lavapipe), and returns: the host
- * may load its data meanwhile. The first tuff_run does the same, so this only makes it earlier. Nothing of the program
- * runs. It submits to the queue, and on a device of Tuff's own starts threads for as long as that takes. What waits for
- * the device (compiling another program, reading or writing the model) waits for it, so call it after that. Errors:
- * ARGUMENT (NULL), DEVICE, DEVICE_LOST. */
+/* Begins to compile the kernels where the driver would do so in the first run (Mesa's lavapipe), with all cores on a
+ * device of Tuff's own, and returns: the host may load its data meanwhile. Nothing of the program runs; other drivers
+ * have compiled by now, and then nothing is done. It submits to the queue and starts threads for as long as that takes:
+ * close the device before the process ends, since that driver crashes in exit() while it compiles. What waits for the
+ * device (compiling another program, reading or writing the model) waits for this, too. Errors: ARGUMENT (NULL),
+ * MEMORY, DEVICE, DEVICE_LOST. */
 TUFF_API tuff_result tuff_program_warm(tuff_program *program);
 
 /* Writes an input for the next run and those after it; size in bytes must be the input's exactly. The

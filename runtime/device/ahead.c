@@ -2,12 +2,15 @@
  *
  * Mesa's lavapipe compiles a kernel when it first runs, on its queue's one thread: 50 to 300 ms each while the other
  * cores have nothing to do. It does so for a dispatch of no workgroups at all, too, which runs nothing and touches
- * nothing: a program's first submission has one for each of its kernels, and the host may ask for it early.
+ * nothing: to warm a program is to submit one for each of its kernels.
  *
  * What Mesa compiled lies in its cache on disk, where every device of the driver finds it. So while the queue is at
  * work on that submission, threads with devices of their own do the same from the other end, and the queue finds what
  * they compiled when it comes to it. Results never pass this way, so nothing depends on it: where Mesa keeps no cache,
- * the queue compiles everything itself, as it would have without. */
+ * the queue compiles everything itself, as it would have without.
+ *
+ * A thread in lavapipe's compiler does not survive exit(), which destroys that compiler's data, so there are none
+ * unless the host asks for them and knows that it must close the device. */
 #include "runtime/device/vulkan_internal.h"
 
 #include <pthread.h>

@@ -91,8 +91,8 @@ struct tuff_program {
     uint32_t next;         /* the recording that the next run takes */
     uint32_t last;         /* the one of the last submitted run, NO_RECORDING before any */
     uint64_t runs;         /* begun so far */
-    commands *compiling;   /* makes the driver compile the kernels; NULL where it did */
-    queue_point compiled;  /* where that ends; value 0: not submitted yet */
+    commands *compiling;   /* of a program that was warmed */
+    queue_point compiled;  /* where that ends; value 0: not submitted */
     uint32_t cache_length; /* of the next runs */
     commands **uploads;    /* room for a list of slot_count */
     char *text, *dot;      /* what tuff_program_dump writes; NULL unless captured */

@@ -245,17 +245,6 @@ void record_segment(const tuff_program *program, uint32_t r, uint32_t segment, b
     commands_label_end(commands);
 }
 
-/* What makes the driver compile the kernels before the first run, where it would do so in the first run. */
-static tuff_result record_compiling(tuff_program *program) {
-    if (!device_get_limits(program->device)->compiles_late || !program->recordings[0].set) return TUFF_OK;
-    TRY(commands_create(program->device, "compiling", &program->compiling));
-    TRY(commands_begin(program->compiling));
-    commands_label_begin(program->compiling, "compiling");
-    commands_compile(program->compiling, program->recordings[0].set);
-    commands_label_end(program->compiling);
-    return commands_end(program->compiling);
-}
-
 tuff_result record_all(tuff_program *program) {
     for (uint32_t r = 0; r < program->recording_count; r++) {
         recording *recording = &program->recordings[r];
@@ -271,7 +260,18 @@ tuff_result record_all(tuff_program *program) {
         commands_label_end(recording->commands);
         TRY(commands_end(recording->commands));
     }
-    return record_compiling(program);
+    return TUFF_OK;
+}
+
+tuff_result record_compiling(tuff_program *program) {
+    commands *c;
+    TRY(commands_create(program->device, "compiling", &c));
+    program->compiling = c;
+    TRY(commands_begin(c));
+    commands_label_begin(c, "compiling");
+    commands_compile(c, program->recordings[0].set);
+    commands_label_end(c);
+    return commands_end(c);
 }
 
 void record_destroy(tuff_program *program) {

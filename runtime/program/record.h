@@ -6,6 +6,8 @@
 
 /* Makes the dispatch sets and command buffers of all recordings, and records them. Slots and arena exist. */
 tuff_result record_all(tuff_program *program);
+/* Records program->compiling. */
+tuff_result record_compiling(tuff_program *program);
 void record_destroy(tuff_program *program);
 
 /* Records one segment of a recording. with_uploads: segment 0 copies the staged inputs as well, for command buffers

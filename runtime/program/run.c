@@ -1,9 +1,9 @@
-/* Writing inputs, running, reading outputs. Nothing here allocates, compiles or records, but for what the first run
- * starts where the driver has yet to compile the kernels.
+/* Writing inputs, running, reading outputs. Nothing here allocates, compiles or records, but tuff_program_warm.
  *
  * Recordings take turns. The next one is the oldest, so if it is still in flight, all are. */
 #include "runtime/program/run.h"
 #include "runtime/model/model.h"
+#include "runtime/program/record.h"
 #include "runtime/program/slots.h"
 
 #include <math.h>
@@ -160,16 +160,18 @@ static tuff_result submit_uploads(tuff_program *program, uint32_t r, queue_point
 
 tuff_result tuff_program_warm(tuff_program *program) {
     if (!program) return error_set(TUFF_ERROR_ARGUMENT, "tuff_program_warm: program is NULL");
-    if (!program->compiling || program->compiled.value) return TUFF_OK;
+    dispatch_set *set = program->recordings[0].set;
+    if (!device_get_limits(program->device)->compiles_late || !set || program->compiled.value || program->runs)
+        return TUFF_OK;
+    if (!program->compiling) TRY(record_compiling(program));
     TRY(queue_submit(program->device, QUEUE_COMPUTE, &program->compiling, 1, NULL, 0, &program->compiled));
-    device_compile_ahead(program->device, program->recordings[0].set, program->compiled);
+    device_compile_ahead(program->device, set, program->compiled);
     return TUFF_OK;
 }
 
 tuff_result tuff_run(tuff_program *program) {
     if (!program) return error_set(TUFF_ERROR_ARGUMENT, "tuff_run: program is NULL");
     TRY(run_prepare(program));
-    if (program->runs == 0) TRY(tuff_program_warm(program));
     uint32_t r = program->next;
     recording *recording = &program->recordings[r];
     queue_point uploaded;

@@ -81,6 +81,8 @@ static int prepare(trainer *s, const settings *settings, const recipe *recipe) {
     }
     if (settings->load != NULL && tuff_load(s->model, settings->load, NULL) != TUFF_OK)
         return fail(tuff_last_message());
+    /* kernels are compiled, where that is left to do, while the first batch is made */
+    if (s->train.full != NULL && tuff_program_warm(s->train.full) != TUFF_OK) return fail(tuff_last_message());
     return 0;
 }
 
