@@ -41,7 +41,8 @@ void main() {
     }
     for (uint k = p.k_begin + sharer * 4; k < p.k_end; k += STEP) {
         mat4 a, b;
-        [[unroll]] for (uint j = 0; j < 4; j++) {
+        // drivers for GPUs unroll this by themselves; told to, SwiftShader takes gigabytes to compile it for volumes
+        for (uint j = 0; j < 4; j++) {
             a[j] = load_a(rows[j], a_wide ? k + j : k, p.k_end);
             b[j] = load_b(p.b, b_tall ? k : k + j, b_tall ? n + j : n, p.k_end);
         }
