@@ -111,6 +111,10 @@ static tuff_result parse_forces(tuff_device *device, const char *text) {
     return TUFF_OK;
 }
 
+bool device_is_validated(const tuff_device *device) {
+    return device->instance.validation == TUFF_VALIDATION_ON || device->instance.validation == TUFF_VALIDATION_GPU;
+}
+
 const char *device_force(const tuff_device *device, const char *key) {
     for (uint32_t i = 0; i < device->force_count; i++)
         if (strcmp(device->forces[i].key, key) == 0) return device->forces[i].value;

@@ -44,6 +44,9 @@ typedef struct device_limits {
 
 const device_limits *device_get_limits(const tuff_device *device);
 
+/* Whether Tuff turned a validation layer on. */
+bool device_is_validated(const tuff_device *device);
+
 /* The value of "key" or "key=value" in the force list ("1" for a bare key), NULL if absent. */
 const char *device_force(const tuff_device *device, const char *key);
 
