@@ -137,8 +137,9 @@ typedef enum tuff_tuning {
      * CPU, where candidates take longer to compile than they save, and for a device that a host lent. */
     TUFF_TUNING_DEFAULT = 0,
     TUFF_TUNING_OFF, /* rules choose; no choices are read or written */
-    /* tuff_compile measures a class of shapes when it first meets it, within some tenths of a second, and keeps the
-     * winner in the cache's folder. With the same file the choices are the same, and so are the bits of results. */
+    /* tuff_compile measures a class of shapes when it first meets it and keeps the winner in the cache's folder:
+     * kernels run for 0.2 s in all, or a few times where they take longer. With the same file the choices are the same,
+     * and so are the bits of results. */
     TUFF_TUNING_ON,
 } tuff_tuning;
 

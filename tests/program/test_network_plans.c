@@ -93,7 +93,8 @@ static void test_residual(void **state) {
 /* The digits' sample to the end of its first step, on a device of its own: what is compiled for it. */
 static void test_pipelines(void **state) {
     (void)state;
-    tuff_device *own = test_device_open(NULL);
+    tuff_device *own =
+        test_device_open(&(tuff_device_desc){ .tuning = TUFF_TUNING_OFF }); /* measuring compiles all that may win */
     tuff_model *model = tuff_model_create(own, NULL);
     tuff_optimizer *adam = tuff_adamw_create(model, NULL);
     const recipe *recipe = recipe_find("cnn");
