@@ -15,10 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct segment {
-    const node *arrival; /* NULL: nobody asks for gradients of what is inside */
-} segment;
-
 /* A value from outside of a segment, as its second copies read it. */
 typedef struct recalled {
     uint32_t segment;
@@ -29,10 +25,10 @@ typedef struct recalled {
 typedef struct recomputing {
     const tuff_graph *from;
     tuff_graph *to;
-    segment *segments;
-    bool *kept;          /* by tensor id in `from` */
-    tuff_tensor **map;   /* the same: its copy, */
-    tuff_tensor **again; /* and its second one, NULL before somebody reads it */
+    const node **arrivals; /* by segment: of its output's gradient; NULL: nobody asks for any inside */
+    bool *kept;            /* by tensor id in `from` */
+    tuff_tensor **map;     /* the same: its copy, */
+    tuff_tensor **again;   /* and its second one, NULL before somebody reads it */
     recalled *recalled;
     uint32_t recalled_count, recalled_capacity;
 } recomputing;
@@ -63,25 +59,25 @@ static uint32_t segment_of(const tuff_tensor *tensor) {
 
 /* Whether a value made inside a segment is gone when node number `reader` runs. */
 static bool is_gone(const recomputing *r, const tuff_tensor *tensor, uint32_t reader) {
-    const node *arrival = r->segments[segment_of(tensor)].arrival;
+    const node *arrival = r->arrivals[segment_of(tensor)];
     return arrival && tensor->producer->id < arrival->id && arrival->id < reader && !r->kept[tensor->id];
 }
 
 /* ---- what is kept -------------------------------------------------------------------------------- */
 
-static tuff_result find_segments(recomputing *r) {
+static tuff_result find_arrivals(recomputing *r) {
     uint32_t most = 0;
     for (uint32_t n = 0; n < r->from->node_count; n++) {
         const node *node = r->from->nodes[n];
         uint32_t segment = is_mark(node) ? segment_of_mark(node) : node->checkpoint;
         if (segment > most) most = segment;
     }
-    r->segments = calloc((size_t)most + 1, sizeof *r->segments);
-    if (!r->segments) return error_out_of_host_memory(((size_t)most + 1) * sizeof *r->segments);
+    r->arrivals = calloc((size_t)most + 1, sizeof *r->arrivals);
+    if (!r->arrivals) return error_out_of_host_memory(((size_t)most + 1) * sizeof *r->arrivals);
     /* the first arrival counts: the gradient of a gradient arrives a second time */
     for (uint32_t n = r->from->node_count; n-- > 0;)
         if (r->from->nodes[n]->op == &operator_checkpoint_arrival)
-            r->segments[segment_of_mark(r->from->nodes[n])].arrival = r->from->nodes[n];
+            r->arrivals[segment_of_mark(r->from->nodes[n])] = r->from->nodes[n];
     return TUFF_OK;
 }
 
@@ -90,7 +86,7 @@ static void keep_what_node_reads(recomputing *r, const node *node) {
         if (!node->inputs[i] || !node_reads(node, i)) continue;
         const tuff_tensor *value = behind(node->inputs[i]);
         uint32_t segment = segment_of(value);
-        const struct node *arrival = r->segments[segment].arrival;
+        const struct node *arrival = r->arrivals[segment];
         bool is_output = node->op == &operator_checkpoint && segment_of_mark(node) == segment;
         bool is_outside = !is_mark(node) && node->checkpoint != segment;
         if (is_output || (is_outside && arrival && node->id < arrival->id)) r->kept[value->id] = true;
@@ -118,6 +114,9 @@ static tuff_tensor *recall(recomputing *r, uint32_t segment, const tuff_tensor *
         if (r->recalled[i].segment == segment && r->recalled[i].value == value) return r->recalled[i].tensor;
     tuff_tensor *now = read(r, value, reader);
     if (value->kind == TENSOR_STATE) return now; /* there all the time, and so is what is made of states alone */
+    const node *arrival = r->arrivals[segment];
+    tuff_tensor *inputs[2] = { now, read(r, behind(arrival->inputs[0]), arrival->id) };
+    /* reading may have recalled others, so room is made only now */
     if (r->recalled_count == r->recalled_capacity) {
         uint32_t capacity = r->recalled_capacity ? r->recalled_capacity * 2 : 16;
         recalled *moved = realloc(r->recalled, capacity * sizeof *moved);
@@ -128,8 +127,6 @@ static tuff_tensor *recall(recomputing *r, uint32_t segment, const tuff_tensor *
         r->recalled = moved;
         r->recalled_capacity = capacity;
     }
-    const node *arrival = r->segments[segment].arrival;
-    tuff_tensor *inputs[2] = { now, read(r, behind(arrival->inputs[0]), arrival->id) };
     r->to->in_backward = true;
     tuff_tensor *tensor = graph_apply(r->to, &operator_recall, inputs, 2, NULL, "recall");
     if (tensor) tuff_set_name(tensor, value->name);
@@ -212,12 +209,12 @@ tuff_result graph_recompute(const tuff_graph *from, tuff_tensor **targets, uint3
                       .again = calloc(tensors, sizeof *r.again) };
     tuff_result result = TUFF_OK;
     if (!r.to || !r.kept || !r.map || !r.again) result = error_out_of_host_memory(tensors * 2 * sizeof *r.map);
-    if (result == TUFF_OK) result = find_segments(&r);
+    if (result == TUFF_OK) result = find_arrivals(&r);
     if (result == TUFF_OK) {
         mark_kept(&r, targets, target_count);
         result = copy_all(&r, targets, target_count);
     }
-    free(r.segments);
+    free(r.arrivals);
     free(r.kept);
     free(r.map);
     free(r.again);
