@@ -31,14 +31,15 @@ static inline bool wide_allowed(const lowering *lowering) {
     return !force || strcmp(force, "0") != 0;
 }
 
-/* Whether kernels that take four numbers at once fetch them as texels: drivers on the CPU make one load of it, and a loop
- * over lanes and components of a buffer's. "texels=0" forces buffers. */
+/* Whether kernels that take four numbers at once fetch them as texels: drivers on the CPU make one load of it, and a
+ * loop over lanes and components of a buffer's. "texels=0" forces buffers. */
 static inline bool texels_allowed(const lowering *lowering) {
     const device_limits *limits = device_get_limits(lowering_device(lowering));
     return limits->cpu && limits->texels && wide_allowed(lowering);
 }
 
-/* For a kernel that takes four numbers at once also where a range holds fewer: memory and states are padded to 16 bytes. */
+/* For a kernel that takes four numbers at once also where a range holds fewer: memory and states are padded to 16
+ * bytes. */
 static inline void bind_whole_fours(kernel_call *call, uint32_t begin, uint32_t end) {
     for (uint32_t i = begin; i < end; i++) call->operands[i].size = (call->operands[i].size + 15) & ~UINT64_C(15);
 }
