@@ -158,10 +158,12 @@ static tuff_result apply_forces(tuff_device *device) {
 /* Mesa's LP_MAX_TGSI_LOOP_ITERATIONS: whatever loops there are left are left. */
 enum { LLVMPIPE_LOOP_TURNS = 65535 };
 
-/* What one dispatch may do, in multiply-adds, to end within 100 ms: on the slowest driver that is known, SwiftShader on
- * two busy cores, which makes 2e8 in a second, and ten times as many on idle ones; on the slowest GPUs, 5e10. Watchdogs
- * end what takes seconds. */
-static const uint64_t CPU_DISPATCH_WORK = 16000000, GPU_DISPATCH_WORK = 4000000000;
+/* What one dispatch may do, in multiply-adds, to end within 100 ms: SwiftShader makes 1.6e9 in a second on two idle
+ * cores, lavapipe ten times as many, the slowest GPUs 5e10. Watchdogs end what takes seconds. */
+static uint64_t dispatch_work(const tuff_device_info *info) {
+    if (info->type != TUFF_DEVICE_CPU) return 4000000000;
+    return strcmp(info->driver, "llvmpipe") == 0 ? 1000000000 : 60000000;
+}
 
 static void take_candidate(tuff_device *device, const candidate *c) {
     const VkPhysicalDeviceLimits *limits = &c->properties.limits;
@@ -187,7 +189,7 @@ static void take_candidate(tuff_device *device, const candidate *c) {
         .loop_turns = strcmp(c->info.driver, "llvmpipe") == 0 ? LLVMPIPE_LOOP_TURNS : UINT32_MAX,
         .type = c->info.type,
         .cpu = c->info.type == TUFF_DEVICE_CPU,
-        .dispatch_work = c->info.type == TUFF_DEVICE_CPU ? CPU_DISPATCH_WORK : GPU_DISPATCH_WORK,
+        .dispatch_work = dispatch_work(&c->info),
         .subgroup_size = c->info.subgroup_size,
         .subgroup_shuffle = shuffle,
         .texels = texels,

@@ -4,6 +4,7 @@
 
 #include "tools/bench/networks.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* What tools/bench/networks.c calls. */
@@ -192,7 +193,11 @@ static void test_same_bits(void **state) {
 
 /* ---- a long product ------------------------------------------------------------------------------ */
 
-enum { SIDE = 320 }; /* its multiply-adds are more than a driver for the CPU gets at once */
+/* Of a product whose multiply-adds are more than a driver for the CPU gets at once. */
+static int64_t side_of(const tuff_device *device) {
+    const device_limits *limits = device_get_limits(device);
+    return limits->cpu ? (int64_t)cbrt(1.2 * (double)limits->dispatch_work) : 256;
+}
 
 static void fill(float *values, uint32_t count, uint64_t seed) {
     for (uint32_t i = 0; i < count; i++) values[i] = (float)random_number(&seed, 2001) / 1000 - 1;
@@ -200,10 +205,12 @@ static void fill(float *values, uint32_t count, uint64_t seed) {
 
 /* The product's parts, or 0 if it is not profiled. */
 static uint32_t multiply(tuff_device *device, float *result) {
+    const int64_t side = side_of(device);
+    const size_t count = (size_t)(side * side), size = count * sizeof(float);
     tuff_model *model = tuff_model_create(device, NULL);
     tuff_graph *graph = tuff_graph_create(model);
-    tuff_tensor *a = tuff_input(graph, "a", TUFF_F32, TUFF_SHAPE(SIDE, SIDE));
-    tuff_tensor *b = tuff_input(graph, "b", TUFF_F32, TUFF_SHAPE(SIDE, SIDE)), *y = tuff_matmul(a, b, NULL);
+    tuff_tensor *a = tuff_input(graph, "a", TUFF_F32, TUFF_SHAPE(side, side));
+    tuff_tensor *b = tuff_input(graph, "b", TUFF_F32, TUFF_SHAPE(side, side)), *y = tuff_matmul(a, b, NULL);
     bool timed = device_get_limits(device)->timestamp_period > 0;
     tuff_program *program = NULL;
     ASSERT_OK(tuff_compile(graph,
@@ -212,17 +219,17 @@ static uint32_t multiply(tuff_device *device, float *result) {
                                                  .evaluate = true,
                                                  .profile = timed ? TUFF_PROFILE_DISPATCHES : TUFF_PROFILE_NONE },
                            &program));
-    float *values = malloc(SIDE * SIDE * sizeof *values);
+    float *values = malloc(size);
     assert_non_null(values);
-    fill(values, SIDE * SIDE, 1);
-    ASSERT_OK(tuff_write(program, a, values, SIDE * SIDE * sizeof *values));
-    fill(values, SIDE * SIDE, 2);
-    ASSERT_OK(tuff_write(program, b, values, SIDE * SIDE * sizeof *values));
+    fill(values, (uint32_t)count, 1);
+    ASSERT_OK(tuff_write(program, a, values, size));
+    fill(values, (uint32_t)count, 2);
+    ASSERT_OK(tuff_write(program, b, values, size));
     ASSERT_OK(tuff_run(program));
-    ASSERT_OK(tuff_read(program, y, result, SIDE * SIDE * sizeof *result));
+    ASSERT_OK(tuff_read(program, y, result, size));
     tuff_profile_entry entry = { .parts = 0 };
-    uint32_t count = 0;
-    if (timed) ASSERT_OK(tuff_program_profile(program, NULL, &entry, 1, &count));
+    uint32_t entries = 0;
+    if (timed) ASSERT_OK(tuff_program_profile(program, NULL, &entry, 1, &entries));
     free(values);
     tuff_program_destroy(program);
     tuff_graph_destroy(graph);
@@ -232,13 +239,16 @@ static uint32_t multiply(tuff_device *device, float *result) {
 
 static void test_long_product(void **state) {
     (void)state;
-    float *results[2] = { malloc(SIDE * SIDE * sizeof(float)), malloc(SIDE * SIDE * sizeof(float)) };
     tuff_device *plain = open_plain(), *whole = test_device_open(&(tuff_device_desc){ .force = "parts=1" });
+    size_t size = (size_t)(side_of(plain) * side_of(plain)) * sizeof(float);
+    float *results[2] = { malloc(size), malloc(size) };
+    assert_non_null(results[0]);
+    assert_non_null(results[1]);
     bool cpu = device_get_limits(plain)->cpu, timed = device_get_limits(plain)->timestamp_period > 0;
     uint32_t parts = multiply(plain, results[0]), one = multiply(whole, results[1]);
     if (timed) assert_int_equal(one, 1);
     if (timed && cpu) assert_true(parts > 1);
-    assert_memory_equal(results[0], results[1], SIDE * SIDE * sizeof(float));
+    assert_memory_equal(results[0], results[1], size);
     tuff_device_close(plain);
     tuff_device_close(whole);
     free(results[0]);
