@@ -132,14 +132,13 @@ typedef struct pass {
     /* By rows, the others come in parts where a driver ends long loops. */
     bool row;
     enum kernel_id texels; /* of a row kernel: the one for features in whole fours, where texels may be fetched */
-    bool slope;            /* reads the output's gradient */
     uint32_t begin_param;  /* of a part's first row */
     int64_t part;          /* rows; 0: all at once */
 } pass;
 
 enum { FIRSTS = 8, BLOCK = 8 }; /* of the push constants; rows that a lane takes at a time, at least */
 
-/* Whether the features that a row kernel reads lie in whole fours. */
+/* Whether the features that a row kernel reads and writes lie in whole fours. */
 static bool in_fours(const attention *a, const pass *pass, const uint32_t *firsts) {
     bool fours = pass->row && a->features % 4 == 0 && a->value_features % 4 == 0;
     for (uint32_t i = ATTENTION_QUERY; i <= ATTENTION_VALUE; i++) {
@@ -147,7 +146,8 @@ static bool in_fours(const attention *a, const pass *pass, const uint32_t *first
         fours = fours && operand->column == 1 && operand->row % 4 == 0 && operand->head % 4 == 0
                 && operand->batch % 4 == 0 && firsts[i] % 4 == 0;
     }
-    return fours && (!pass->slope || firsts[ATTENTION_MASK + 1] % 4 == 0);
+    /* the output, or its gradient and the results; 0 where a kernel has no such operand */
+    return fours && firsts[4] % 4 == 0 && firsts[6] % 4 == 0 && firsts[7] % 4 == 0;
 }
 
 static tuff_result call(const attention *a, const pass *pass, const uint64_t *offsets, int64_t batch_begin,
@@ -318,7 +318,6 @@ tuff_result attention_lower_query(lowering *lowering, const node *node) {
                                          KERNEL_ATTENTION_QUERY_TILE_256 } };
     pass pass = { .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
                               ACCESS_WRITE },
-                  .slope = true,
                   .begin_param = FIRSTS + 7 };
     TRY(choose(&a, &variants, a.features, &pass));
     return call_all(&a, &pass);
@@ -336,7 +335,6 @@ tuff_result attention_lower_key_value(lowering *lowering, const node *node) {
                                          KERNEL_ATTENTION_KEY_VALUE_TILE_256 } };
     int64_t most = a.features > a.value_features ? a.features : a.value_features;
     pass pass = { .by_keys = true,
-                  .slope = true,
                   .begin_param = FIRSTS + 5,
                   .access = { ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ, ACCESS_READ,
                               ACCESS_WRITE, ACCESS_WRITE } };

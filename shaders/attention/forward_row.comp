@@ -6,7 +6,7 @@
 #include "attention/row.glsl"
 #include "common/step_record.glsl"
 
-layout(set = 0, binding = 4) buffer Output { float result[]; };
+layout(set = 0, binding = 4) buffer Output { HELD_TYPE result[]; };
 layout(set = 0, binding = 5) buffer LogSum { float log_sum[]; };
 
 layout(constant_id = 3) const bool CACHED = false; // keys and values are a cache's, of which past + L are there
@@ -65,7 +65,7 @@ void main() {
             float factor = none ? 0.0 : 1.0 / sum[r];
             bool last = PART == 0 || begin + PART >= S;
             log_sum[first_5 + line + rows[r]] = none ? (last ? 0.0 : UNSEEN) : largest[r] + tuff_log(sum[r]);
-            for (uint f = 0; f < EV; f++) result[to + rows[r] * EV + f] *= factor;
+            for (uint f = 0; f < EV; f += FEATURES_AT_ONCE) result[(to + rows[r] * EV + f) / FEATURES_AT_ONCE] *= factor;
         }
     }
 }

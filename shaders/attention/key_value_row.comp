@@ -4,8 +4,8 @@
 #include "attention/backward.glsl"
 #include "attention/row.glsl"
 
-layout(set = 0, binding = 6) buffer KeyResult { float key_result[]; };
-layout(set = 0, binding = 7) buffer ValueResult { float value_result[]; };
+layout(set = 0, binding = 6) buffer KeyResult { HELD_TYPE key_result[]; };
+layout(set = 0, binding = 7) buffer ValueResult { HELD_TYPE value_result[]; };
 
 PRODUCT(scores, key, key_lies, query, query_lies)
 PRODUCT(slopes, value, value_lies, gradient, GRADIENT_LIES)
@@ -21,8 +21,10 @@ void main() {
 
     uint part_begin = first_5, part_end = PART_END(part_begin, L);
     for (uint row = FIRST_ROW; part_begin == 0 && row < min(FIRST_ROW + 4, S); row++) {
-        for (uint f = 0; f < E; f++) key_result[to_key + row * E + f] = 0;
-        for (uint f = 0; f < EV; f++) value_result[to_value + row * EV + f] = 0;
+        for (uint f = 0; f < E; f += FEATURES_AT_ONCE)
+            key_result[(to_key + row * E + f) / FEATURES_AT_ONCE] = HELD_TYPE(0);
+        for (uint f = 0; f < EV; f += FEATURES_AT_ONCE)
+            value_result[(to_value + row * EV + f) / FEATURES_AT_ONCE] = HELD_TYPE(0);
     }
 
     // the first query that sees one of these keys, in blocks as all parts count them

@@ -4,7 +4,7 @@
 #include "attention/backward.glsl"
 #include "attention/row.glsl"
 
-layout(set = 0, binding = 6) buffer Result { float result[]; };
+layout(set = 0, binding = 6) buffer Result { HELD_TYPE result[]; };
 
 PRODUCT(scores, query, query_lies, key, key_lies)
 PRODUCT(slopes, gradient, GRADIENT_LIES, value, value_lies)

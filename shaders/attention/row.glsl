@@ -40,7 +40,7 @@ uint other_row(uint first, uint other_count) {
 // for n < OTHER, and GATHER(NAME, RESULT, X, X_LIES) makes
 //   NAME(to, count, factor, start, w, x, other_count, size):
 //     RESULT[row r][f] = RESULT[row r][f] * factor[r] + sum over n of w[n][r] x[other row n][f], from 0 if `start`.
-// Rows from `count` on are not there.
+// Rows from `count` on are not there. RESULT holds HELD_TYPE.
 #ifdef TEXELS
 #define FOUR(X, at) texelFetch(X##_texels, int((at) >> 2))
 #define FEATURES_AT_ONCE 4
@@ -53,9 +53,6 @@ uint other_row(uint first, uint other_count) {
 #define HELD(X, at, e, lies) FOUR(X, (at) + e)
 #define OWN_TYPE  mat4
 #define HELD_TYPE vec4
-#define KEEP(RESULT, row_sum, at, factor, start)                                                                       \
-    [[unroll]] for (uint c = 0; c < 4; c++)                                                                            \
-        RESULT[at + c] = start ? row_sum[c] : RESULT[at + c] * factor + row_sum[c];
 #define OF_ROWS(w, first, held, sum)                                                                                   \
     [[unroll]] for (uint n = 0; n < OTHER; n++) {                                                                      \
         vec4 y = subgroupShuffle(held, n);                                                                             \
@@ -71,7 +68,6 @@ uint other_row(uint first, uint other_count) {
 #define HELD(X, at, e, lies) X[(at) + e * lies.column]
 #define OWN_TYPE  vec4
 #define HELD_TYPE float
-#define KEEP(RESULT, row_sum, at, factor, start) RESULT[at] = start ? row_sum : RESULT[at] * factor + row_sum;
 #define OF_ROWS(w, first, held, sum)                                                                                   \
     [[unroll]] for (uint n = 0; n < OTHER; n++) sum += w[first + n] * subgroupShuffle(held, n);
 #define ROW_SUM(sum, r) sum[r]
@@ -105,7 +101,8 @@ uint other_row(uint first, uint other_count) {
             }                                                                                                          \
             [[unroll]] for (uint r = 0; r < 4; r++) {                                                                  \
                 HELD_TYPE row_sum = ROW_SUM(sum, r);                                                                   \
-                if (FIRST_ROW + r < count) { KEEP(RESULT, row_sum, at[r] + f, factor[r], start) }                      \
+                uint place = (at[r] + f) / FEATURES_AT_ONCE;                                                           \
+                if (FIRST_ROW + r < count) RESULT[place] = start ? row_sum : RESULT[place] * factor[r] + row_sum;      \
             }                                                                                                          \
         }                                                                                                              \
     }
