@@ -136,7 +136,7 @@ typedef struct pass {
     int64_t part;          /* rows; 0: all at once */
 } pass;
 
-enum { FIRSTS = 8, BLOCK = 8 }; /* of the push constants; rows that a lane takes at a time, at least */
+enum { FIRSTS = 8, BLOCK = 8 }; /* of the push constants; rows that a lane takes at a time */
 
 /* Whether the features that a row kernel reads and writes lie in whole fours. */
 static bool in_fours(const attention *a, const pass *pass, const uint32_t *firsts) {
