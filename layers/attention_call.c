@@ -136,7 +136,7 @@ typedef struct pass {
     int64_t part;          /* rows; 0: all at once */
 } pass;
 
-enum { FIRSTS = 8, BLOCK = 8 }; /* of the push constants; rows that a lane takes at a time */
+enum { FIRSTS = 8, OTHER = 8 }; /* of the push constants; rows that a lane takes at a time */
 
 /* Whether the features that a row kernel reads and writes lie in whole fours. */
 static bool in_fours(const attention *a, const pass *pass, const uint32_t *firsts) {
@@ -248,10 +248,10 @@ static tuff_result choose_part(const attention *a, pass *pass) {
     uint64_t walked = (uint64_t)(pass->by_keys ? a->queries : a->keys), heads = pass->by_keys ? (uint64_t)a->group : 1;
     uint64_t block = features * (pass->by_keys || pass->begin_param != FIRSTS + 6 ? 3 : 2) + 8,
              once = 4 * features + 16;
-    uint64_t blocks = allowed > once ? (allowed - once) / (block * heads) : 0, needed = (walked + BLOCK - 1) / BLOCK;
+    uint64_t blocks = allowed > once ? (allowed - once) / (block * heads) : 0, needed = (walked + OTHER - 1) / OTHER;
     if (!pass->row) return turns_check(a->lowering, a->node, once + block * heads * needed);
     if (blocks == 0) return turns_check(a->lowering, a->node, once + block * heads);
-    pass->part = blocks < needed ? (int64_t)(blocks * BLOCK) : 0;
+    pass->part = blocks < needed ? (int64_t)(blocks * OTHER) : 0;
     return TUFF_OK;
 }
 

@@ -33,18 +33,17 @@ void main() {
             sum[r] = is_seen(largest[r]) ? 1.0 : 0.0;
         }
     }
-    for (uint j0 = begin; j0 < part_end; j0 += BLOCK) {
-        uint columns = min(BLOCK, part_end - j0);
-        vec4 w[BLOCK], larger = largest, some = vec4(0), shrink;
-        [[unroll]] for (uint n = 0; n < BLOCK; n += OTHER)
-            scores(w, n, q, rows, k + j0 * key_lies.row, columns, E);
-        [[unroll]] for (uint n = 0; n < BLOCK; n++) {
+    for (uint j0 = begin; j0 < part_end; j0 += OTHER) {
+        uint columns = min(OTHER, part_end - j0);
+        vec4 w[OTHER], larger = largest, some = vec4(0), shrink;
+        scores(w, q, rows, k + j0 * key_lies.row, columns, E);
+        [[unroll]] for (uint n = 0; n < OTHER; n++) {
             [[unroll]] for (uint r = 0; r < 4; r++) {
                 w[n][r] = mix(UNSEEN, score_of(w[n][r], batch, head, rows[r], j0 + n), n < columns);
                 larger[r] = w[n][r] > larger[r] ? w[n][r] : larger[r];
             }
         }
-        [[unroll]] for (uint n = 0; n < BLOCK; n++) {
+        [[unroll]] for (uint n = 0; n < OTHER; n++) {
             [[unroll]] for (uint r = 0; r < 4; r++) {
                 float p = weight_of(w[n][r], larger[r]);
                 some[r] += p;

@@ -32,14 +32,12 @@ void main() {
     for (uint head = key_head * GROUP; head < key_head * GROUP + GROUP; head++) {
         uint q = first_query + batch * query_lies.batch + head * query_lies.head;
         uint from = first_4 + (batch * HEADS + head) * L * EV;
-        for (uint i0 = begin; i0 < part_end; i0 += BLOCK) {
-            uint columns = min(BLOCK, part_end - i0);
-            vec4 s[BLOCK], g[BLOCK];
-            [[unroll]] for (uint n = 0; n < BLOCK; n += OTHER) {
-                scores(s, n, k, rows, q + i0 * query_lies.row, columns, E);
-                slopes(g, n, v, rows, from + i0 * EV, columns, EV);
-            }
-            [[unroll]] for (uint n = 0; n < BLOCK; n++) {
+        for (uint i0 = begin; i0 < part_end; i0 += OTHER) {
+            uint columns = min(OTHER, part_end - i0);
+            vec4 s[OTHER], g[OTHER];
+            scores(s, k, rows, q + i0 * query_lies.row, columns, E);
+            slopes(g, v, rows, from + i0 * EV, columns, EV);
+            [[unroll]] for (uint n = 0; n < OTHER; n++) {
                 [[unroll]] for (uint r = 0; r < 4; r++) {
                     vec2 pair = pair_of(s[n][r], g[n][r], batch, head, i0 + n, rows[r]);
                     pair = mix(vec2(0), pair, bvec2(n < columns));

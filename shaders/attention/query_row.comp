@@ -19,14 +19,12 @@ void main() {
 
     uint end = CAUSAL ? min(S, (gl_WorkGroupID.x + 1) * LANES * 4) : S;
     uint begin = first_7, part_end = PART_END(begin, end);
-    for (uint j0 = begin; j0 < part_end; j0 += BLOCK) {
-        uint columns = min(BLOCK, part_end - j0);
-        vec4 s[BLOCK], g[BLOCK];
-        [[unroll]] for (uint n = 0; n < BLOCK; n += OTHER) {
-            scores(s, n, q, rows, k + j0 * key_lies.row, columns, E);
-            slopes(g, n, first_4 + line * EV, rows, v + j0 * value_lies.row, columns, EV);
-        }
-        [[unroll]] for (uint n = 0; n < BLOCK; n++) {
+    for (uint j0 = begin; j0 < part_end; j0 += OTHER) {
+        uint columns = min(OTHER, part_end - j0);
+        vec4 s[OTHER], g[OTHER];
+        scores(s, q, rows, k + j0 * key_lies.row, columns, E);
+        slopes(g, first_4 + line * EV, rows, v + j0 * value_lies.row, columns, EV);
+        [[unroll]] for (uint n = 0; n < OTHER; n++) {
             [[unroll]] for (uint r = 0; r < 4; r++)
                 s[n][r] = mix(0.0, scale * pair_of(s[n][r], g[n][r], batch, head, rows[r], j0 + n).y, n < columns);
         }

@@ -15,27 +15,26 @@ layout(constant_id = 4) const uint LANES = 8; // the subgroup's size
 
 #ifdef TEXELS
 #extension GL_EXT_samplerless_texture_functions : require
-// Rows of features lie in whole fours, but the results'. Features are fetched as texels.
+// Rows of features lie in whole fours, the results' as well; features are fetched as texels.
 layout(set = 0, binding = 8) uniform textureBuffer query_texels;
 layout(set = 0, binding = 9) uniform textureBuffer key_texels;
 layout(set = 0, binding = 10) uniform textureBuffer value_texels;
 layout(set = 0, binding = 12) uniform textureBuffer gradient_texels; // of the backward pass
 #endif
-#define OTHER 8 // rows whose values the lanes hold
-#define BLOCK 8 // and that are gathered at once: with 16 Mesa 22.3 compiles for half a minute
+#define OTHER 8 // rows of a block: the lanes hold their values. With 16 Mesa 22.3 compiles for half a minute
 
 // The number of this lane's first row, and those of all four, kept below `count`.
 #define FIRST_ROW     ((gl_WorkGroupID.x * LANES + gl_SubgroupInvocationID) * 4)
 #define ROWS_BELOW(count) min(uvec4(FIRST_ROW) + uvec4(0, 1, 2, 3), uvec4((count) - 1))
 
-// The other row that a lane loads, of those from `first` on.
-uint other_row(uint first, uint other_count) {
-    return min(first + gl_SubgroupInvocationID % OTHER, other_count - 1);
+// The other row that a lane loads.
+uint other_row(uint other_count) {
+    return min(gl_SubgroupInvocationID % OTHER, other_count - 1);
 }
 
 // PRODUCT(NAME, A, A_LIES, B, B_LIES) makes
-//   NAME(w, first, a, rows, b, other_count, size): w[first + n][r] = sum over e of a[row r][e] b[other row first + n][e]
-// for n < OTHER, and GATHER(NAME, RESULT, X, X_LIES) makes
+//   NAME(w, a, rows, b, other_count, size): w[n][r] = sum over e of a[row r][e] b[other row n][e]
+// and GATHER(NAME, RESULT, X, X_LIES) makes
 //   NAME(to, count, factor, start, w, x, other_count, size):
 //     RESULT[row r][f] = RESULT[row r][f] * factor[r] + sum over n of w[n][r] x[other row n][f], from 0 if `start`.
 // Rows from `count` on are not there. RESULT holds HELD_TYPE.
@@ -51,10 +50,10 @@ uint other_row(uint first, uint other_count) {
 #define HELD(X, at, e, lies) FOUR(X, (at) + e)
 #define OWN_TYPE  mat4
 #define HELD_TYPE vec4
-#define OF_ROWS(w, first, held, sum)                                                                                   \
+#define OF_ROWS(w, held, sum)                                                                                          \
     [[unroll]] for (uint n = 0; n < OTHER; n++) {                                                                      \
         vec4 y = subgroupShuffle(held, n);                                                                             \
-        [[unroll]] for (uint c = 0; c < 4; c++) sum[c] += w[first + n] * y[c];                                         \
+        [[unroll]] for (uint c = 0; c < 4; c++) sum[c] += w[n] * y[c];                                                 \
     }
 #define ROW_SUM(sum, r) vec4(sum[0][r], sum[1][r], sum[2][r], sum[3][r])
 #else
@@ -66,16 +65,16 @@ uint other_row(uint first, uint other_count) {
 #define HELD(X, at, e, lies) X[(at) + e * lies.column]
 #define OWN_TYPE  vec4
 #define HELD_TYPE float
-#define OF_ROWS(w, first, held, sum)                                                                                   \
-    [[unroll]] for (uint n = 0; n < OTHER; n++) sum += w[first + n] * subgroupShuffle(held, n);
+#define OF_ROWS(w, held, sum)                                                                                          \
+    [[unroll]] for (uint n = 0; n < OTHER; n++) sum += w[n] * subgroupShuffle(held, n);
 #define ROW_SUM(sum, r) sum[r]
 #endif
 
 #define PRODUCT(NAME, A, A_LIES, B, B_LIES)                                                                            \
-    void NAME(inout vec4 w[BLOCK], uint first, uint a, uvec4 rows, uint b, uint other_count, uint size) {              \
+    void NAME(out vec4 w[OTHER], uint a, uvec4 rows, uint b, uint other_count, uint size) {                            \
         uvec4 at = a + rows * A_LIES.row;                                                                              \
-        uint other = b + other_row(first, other_count) * B_LIES.row;                                                   \
-        [[unroll]] for (uint n = 0; n < OTHER; n++) w[first + n] = vec4(0);                                            \
+        uint other = b + other_row(other_count) * B_LIES.row;                                                          \
+        [[unroll]] for (uint n = 0; n < OTHER; n++) w[n] = vec4(0);                                                    \
         for (uint e0 = 0; e0 < size; e0 += 16) {                                                                       \
             vec4 sum[OTHER];                                                                                           \
             [[unroll]] for (uint n = 0; n < OTHER; n++) sum[n] = vec4(0);                                              \
@@ -84,19 +83,17 @@ uint other_row(uint first, uint other_count) {
                 HELD_TYPE held = HELD(B, other, e, B_LIES);                                                            \
                 OF_FEATURES(own, held, sum)                                                                            \
             }                                                                                                          \
-            [[unroll]] for (uint n = 0; n < OTHER; n++) w[first + n] += sum[n];                                        \
+            [[unroll]] for (uint n = 0; n < OTHER; n++) w[n] += sum[n];                                                \
         }                                                                                                              \
     }
 
 #define GATHER(NAME, RESULT, X, X_LIES)                                                                                \
-    void NAME(uint to, uint count, vec4 factor, bool start, vec4 w[BLOCK], uint x, uint other_count, uint size) {      \
+    void NAME(uint to, uint count, vec4 factor, bool start, vec4 w[OTHER], uint x, uint other_count, uint size) {      \
         uvec4 at = to + (uvec4(FIRST_ROW) + uvec4(0, 1, 2, 3)) * size;                                                 \
         for (uint f = 0; f < size; f += FEATURES_AT_ONCE) {                                                            \
             OWN_TYPE sum = OWN_TYPE(0); /* of each feature the four rows */                                            \
-            [[unroll]] for (uint first = 0; first < BLOCK; first += OTHER) {                                           \
-                HELD_TYPE held = HELD(X, x + other_row(first, other_count) * X_LIES.row, f, X_LIES);                   \
-                OF_ROWS(w, first, held, sum)                                                                           \
-            }                                                                                                          \
+            HELD_TYPE held = HELD(X, x + other_row(other_count) * X_LIES.row, f, X_LIES);                              \
+            OF_ROWS(w, held, sum)                                                                                      \
             [[unroll]] for (uint r = 0; r < 4; r++) {                                                                  \
                 HELD_TYPE row_sum = ROW_SUM(sum, r);                                                                   \
                 uint place = (at[r] + f) / FEATURES_AT_ONCE;                                                           \
