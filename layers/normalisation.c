@@ -2,9 +2,10 @@
  *
  *   y = (x - mean) / sqrt(var + epsilon) * weight + bias
  *
- * All rows here are composites: means and chains that fuse. The variance is the mean of squared deviations from the
- * mean, in a pass of its own: the difference of two large means would lose it. The batch's statistics of the forward
- * pass, of the backward pass and of what is assigned to the running ones are the same nodes and become one. */
+ * All rows here are composites: means and chains that fuse. A channel's mean is kept as its first element, x0, and the
+ * mean of x - x0: the rounding of a large mean would shift all of y. The variance is the mean of squared deviations
+ * from the mean, in a pass of its own: the difference of two large means would lose it. The batch's statistics of the
+ * forward pass, of the backward pass and of what is assigned to the running ones are the same nodes and become one. */
 #include "layers/normalisation.h"
 
 #include "layers/families.h"
@@ -50,14 +51,27 @@ tuff_tensor *inverse_deviation(tuff_tensor *variance, double epsilon) {
     return tuff_rsqrt(tuff_scale(variance, 1.0f, (float)epsilon));
 }
 
-static tuff_tensor *mean_of(tuff_tensor *x) {
+/* mean = from + rest; rest is NULL where the mean is a running one. */
+typedef struct centre {
+    tuff_tensor *from, *rest;
+} centre;
+
+static centre centre_of(tuff_tensor *x) {
     tuff_reduce_desc axes = over_batch(x);
-    return tuff_mean(x, &axes);
+    tuff_tensor *from = x;
+    for (uint32_t axis = 0; axis < x->shape.rank; axis++)
+        if (axis != 1) from = tuff_slice(from, (int32_t)axis, 0, 1, 1);
+    return (centre){ from, tuff_mean(tuff_sub(x, from), &axes) };
 }
 
-static tuff_tensor *variance_of(tuff_tensor *x, tuff_tensor *mean) {
+static tuff_tensor *mean_of(tuff_tensor *x) {
+    centre centre = centre_of(x);
+    return tuff_add(centre.from, centre.rest);
+}
+
+static tuff_tensor *variance_of(tuff_tensor *x, const centre *centre) {
     tuff_reduce_desc axes = over_batch(x);
-    return variance_about(x, mean, &axes);
+    return variance_about(tuff_sub(x, centre->from), centre->rest, &axes);
 }
 
 static tuff_result finish(tuff_graph *graph) {
@@ -129,20 +143,26 @@ static tuff_result check_batch(tuff_graph *graph, const node *node, const tuff_t
 
 static tuff_result expand_norm(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
                                tuff_tensor **outputs) {
-    tuff_tensor *x = inputs[0], *mean, *variance;
+    tuff_tensor *x = inputs[0], *variance;
+    centre centre;
     if (training || !inputs[1]) {
         TRY(check_batch(graph, node, x));
-        mean = mean_of(x);
-        variance = variance_of(x, mean);
+        centre = centre_of(x);
+        variance = variance_of(x, &centre);
     } else {
-        mean = as_channels(inputs[1], x);
+        centre = (struct centre){ as_channels(inputs[1], x), NULL };
         variance = as_channels(inputs[2], x);
     }
     tuff_tensor *factor = inverse_deviation(variance, node->attributes[EPSILON].f);
     if (inputs[3]) factor = tuff_mul(factor, as_channels(inputs[3], x));
-    tuff_tensor *y = tuff_mul(tuff_sub(x, mean), factor);
-    if (inputs[4]) y = tuff_add(y, as_channels(inputs[4], x));
-    outputs[0] = y;
+    /* a value for each channel, so that the large chain has an input less */
+    tuff_tensor *level = inputs[4] ? as_channels(inputs[4], x) : NULL;
+    if (centre.rest) {
+        tuff_tensor *rest = tuff_mul(centre.rest, factor);
+        level = level ? tuff_sub(level, rest) : tuff_neg(rest);
+    }
+    outputs[0] = tuff_mul(tuff_sub(x, centre.from), factor);
+    if (level) outputs[0] = tuff_add(outputs[0], level);
     return finish(graph);
 }
 
@@ -184,19 +204,23 @@ static tuff_result expand_backward(tuff_graph *graph, const node *node, tuff_ten
                                    tuff_tensor **outputs) {
     tuff_tensor *g = inputs[0], *x = inputs[1];
     training |= !inputs[2];
-    tuff_tensor *mean = training ? mean_of(x) : as_channels(inputs[2], x);
-    tuff_tensor *variance = training ? variance_of(x, mean) : as_channels(inputs[3], x);
+    centre centre = training ? centre_of(x) : (struct centre){ as_channels(inputs[2], x), NULL };
+    tuff_tensor *variance = training ? variance_of(x, &centre) : as_channels(inputs[3], x);
     tuff_tensor *r = inverse_deviation(variance, node->attributes[EPSILON].f);
-    /* written otherwise than in the forward pass, so that it is computed again from x and not kept from there */
-    tuff_tensor *h = tuff_mul(tuff_add(x, tuff_neg(mean)), r);
     tuff_reduce_desc axes = over_batch(x);
-    tuff_tensor *gbias = tuff_sum(g, &axes), *gweight = tuff_sum(tuff_mul(g, h), &axes);
-    tuff_tensor *factor = inputs[4] ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = g;
-    if (training) {
-        float share = (float)(1 / batch_count(x));
-        gx = tuff_sub(g, tuff_add(tuff_scale(gbias, share, 0), tuff_mul(h, tuff_scale(gweight, share, 0))));
+    /* x - x0 is written otherwise than in the forward pass, and otherwise again for gx, so that it is computed again
+     * from x and not kept */
+    tuff_tensor *from_first = tuff_add(x, tuff_neg(centre.from));
+    tuff_tensor *d = centre.rest ? tuff_sub(from_first, centre.rest) : from_first;
+    tuff_tensor *gbias = tuff_sum(g, &axes), *gweight = tuff_mul(tuff_sum(tuff_mul(g, d), &axes), r);
+    tuff_tensor *factor = inputs[4] ? tuff_mul(r, as_channels(inputs[4], x)) : r, *gx = tuff_mul(g, factor);
+    if (training) { /* g factor + (x0 - x) slope + level: what is the same for a channel is made once */
+        tuff_tensor *share = tuff_scale(factor, (float)(1 / batch_count(x)), 0);
+        tuff_tensor *slope = tuff_mul(tuff_mul(share, gweight), r);
+        tuff_tensor *level = tuff_sub(tuff_mul(slope, centre.rest), tuff_mul(share, gbias));
+        gx = tuff_add(gx, tuff_add(tuff_mul(tuff_sub(centre.from, x), slope), level));
     }
-    outputs[0] = tuff_mul(gx, factor);
+    outputs[0] = gx;
     outputs[1] = as_vector(gweight, x);
     outputs[2] = as_vector(gbias, x);
     return finish(graph);
@@ -238,7 +262,8 @@ static tuff_result expand_running_var(tuff_graph *graph, const node *node, tuff_
     if (!training) return TUFF_OK;
     TRY(check_batch(graph, node, inputs[0]));
     double n = batch_count(inputs[0]);
-    tuff_tensor *variance = variance_of(inputs[0], mean_of(inputs[0]));
+    centre centre = centre_of(inputs[0]);
+    tuff_tensor *variance = variance_of(inputs[0], &centre);
     return expand_running(graph, node, inputs, tuff_scale(variance, (float)(n / (n - 1)), 0), outputs);
 }
 

@@ -177,7 +177,7 @@ static tuff_tensor *power(tuff_tensor *x, float exponent) {
     if (exponent == 0.5f) return tuff_sqrt(x);
     if (exponent == -0.5f) return tuff_rsqrt(x);
     if (exponent == -1) return tuff_reciprocal(x);
-    if (exponent == -2) return tuff_reciprocal(tuff_square(x));
+    if (exponent == -2) return tuff_square(tuff_reciprocal(x)); /* its slope is finite wherever x^-3 is */
     return apply_unary(&operator_pow_number, x, &(attribute_value){ .f = exponent });
 }
 COMPOSITE(pow_scalar, power(x, (float)node->attributes[0].f))

@@ -271,11 +271,57 @@ static void turn(product_lowering *s) {
     exchange(&p->m, &p->n);
 }
 
+/* The stride of axes, fastest first, that one index can count through; false if they do not lie evenly. */
+static bool even_stride(const int64_t *sizes, const int64_t *strides, uint32_t axes, int64_t *stride) {
+    int64_t count = 1;
+    *stride = 0;
+    for (uint32_t i = 0; i < axes; i++) {
+        if (sizes[i] == 1) continue;
+        if (count == 1) *stride = strides[i];
+        if (strides[i] != *stride * count) return false;
+        count *= sizes[i];
+    }
+    return true;
+}
+
+/* A convolution whose kernel is one pixel, met by each pixel of the grid in its place, is a plain product: the image is
+ * a matrix of pixels and channels. */
+static void image_to_matrix(product_lowering *s) {
+    enum { PIXEL_AXES = IMAGE_AXES + 1 };
+    product *p = &s->p;
+    const product_image *image = &p->image;
+    const view *v = image->view;
+    int64_t sizes[PIXEL_AXES], strides[PIXEL_AXES], extra_strides[PRODUCT_EXTRAS], pixel;
+    if (p->depthwise) return;
+    for (uint32_t i = 0; i < IMAGE_AXES; i++) {
+        uint32_t at = image_axis(v, i), fastest_first = IMAGE_AXES - 1 - i;
+        bool in_place = image->scale[i] == 1 && image->divide[i] == 1 && !image->offset[i];
+        if (image->kernel[i] != 1 || image->grid[i] != image_size(v, i) || !in_place) return;
+        sizes[fastest_first] = image->grid[i];
+        strides[fastest_first] = at ? v->strides[at] : 0;
+    }
+    sizes[IMAGE_AXES] = v->shape.sizes[0];
+    strides[IMAGE_AXES] = v->strides[0];
+    if (!even_stride(sizes, strides, PIXEL_AXES, &pixel)) return;
+    for (uint32_t i = 0; i < s->extra_count; i++) {
+        const product_extra *e = &s->extras[i];
+        const int64_t of_extra[PIXEL_AXES] = { e->x, e->y, e->z, e->image };
+        if (!even_stride(sizes, of_extra, PIXEL_AXES, &extra_strides[i])) return;
+    }
+    bool pixels_are_rows = p->loader == LOADER_WINDOW;
+    p->loader = LOADER_PLAIN;
+    p->a.view = v;
+    p->a.row = pixels_are_rows ? pixel : v->strides[1];
+    p->a.column = pixels_are_rows ? v->strides[1] : pixel;
+    for (uint32_t i = 0; i < s->extra_count; i++) s->extras[i].x = extra_strides[i];
+}
+
 tuff_result product_lower(lowering *lowering, const node *node, const product *product) {
     product_lowering s = { .lowering = lowering, .node = node, .p = *product, .parts = 1 };
     product_matrix *const matrices[] = { &s.p.a, &s.p.b, &s.p.d };
     TRY(check_numbers(&s));
     product_find_extras(&s);
+    if (s.p.loader != LOADER_PLAIN) image_to_matrix(&s);
     collapse_batch(&s);
     /* a stride along an axis of size 1 says nothing */
     for (uint32_t i = 0; i < 3; i++) {

@@ -9,6 +9,9 @@
 // B is a matrix; for the input's gradient one matrix for each tap. z runs over a batch, or a convolution's groups.
 //
 // How a kernel may read is said by modes: one by one, or vec4 along k, m or n. Constants 1 to 5 of every product.
+//
+// A kernel that defines TAP_BY_TAP, a condition, follows LOADER_WINDOW's k from one tap to the next where it holds: what
+// a row meets under the tap is found once (tap_of_row), and the tap's channels are read from there (load_tap).
 
 #include "common/chain_ops.h"
 
@@ -28,6 +31,10 @@ layout(constant_id = 4) const bool K_TAIL = true;     // a step of k may reach p
 layout(constant_id = 5) const bool LAYERED = true;    // there is a batch, or the sum is in parts: z says which
 layout(constant_id = 11) const bool VOLUME = false;   // the image has a depth, or axes longer than 32767
 
+#ifndef TAP_BY_TAP
+#define TAP_BY_TAP false
+#endif
+
 layout(set = 0, binding = 0) readonly buffer A1 { float a1[]; };
 layout(set = 0, binding = 0) readonly buffer A4 { vec4 a4[]; };
 layout(set = 0, binding = 1) readonly buffer B1 { float b1[]; };
@@ -38,10 +45,14 @@ layout(set = 0, binding = 1) readonly buffer B4 { vec4 b4[]; };
 layout(set = 0, binding = 8) uniform textureBuffer a_texels;
 layout(set = 0, binding = 9) uniform textureBuffer b_texels;
 #define A_FOUR(i) texelFetch(a_texels, int(i))
+#define A_ONE(i)  texelFetch(a_texels, int((i) / 4))[(i) % 4]
 #define B_FOUR(i) texelFetch(b_texels, int(i))
+#define B_ONE(i)  texelFetch(b_texels, int((i) / 4))[(i) % 4]
 #else
 #define A_FOUR(i) a4[i]
+#define A_ONE(i)  a1[i]
 #define B_FOUR(i) b4[i]
+#define B_ONE(i)  b1[i]
 #endif
 layout(set = 0, binding = 2) writeonly buffer D1 { float d1[]; };
 layout(set = 0, binding = 2) writeonly buffer D4 { vec4 d4[]; };
@@ -230,8 +241,35 @@ bool source(Row row, uint k, out uint at) {
     return meet(row, tap_of(k), at);
 }
 uint b_row(uint k) {
-    uint tap = B_MODE == MODE_ALONG_N ? 0 : quotient(k, channels_magic, shifts);
+    uint tap = B_MODE == MODE_ALONG_N || TAP_BY_TAP ? 0 : quotient(k, channels_magic, shifts);
     return tap * b_tap + (k - tap * channels) * b_k;
+}
+
+// One tap's part of k: where it ends, and how much farther its matrix in B begins than b_row says.
+struct Tap {
+    ivec4 place;
+    uint end, b;
+};
+Tap tap_from(uint k) {
+    uint tap = quotient(k, channels_magic, shifts);
+    return Tap(tap_of(k), (tap + 1) * channels, B_MODE == MODE_ALONG_N ? 0 : tap * b_tap - tap * channels * b_k);
+}
+
+// A row under a tap: its element for k = 0, if the tap's channels were read on to there, and whether there is one.
+struct TapRow {
+    uint first;
+    bool inside;
+};
+TapRow tap_of_row(Row row, Tap tap, uint k) {
+    uint at;
+    bool inside = meet(row, tap.place, at);
+    return TapRow(at - k, inside);
+}
+
+// A(m, k .. k + 3) under a tap.
+vec4 load_tap(TapRow row, uint k) {
+    vec4 value = A_FOUR(row.inside ? (row.first + k) / 4 : 0u);
+    return row.inside ? value : vec4(0);
 }
 #else
 Row row_of(Place p, uint m) {
@@ -253,7 +291,7 @@ vec4 load_a(Row row, uint k, uint k_end) {
     if (A_MODE == MODE_ONE) {
         [[unroll]] for (uint j = 0; j < 4; j++) {
             bool use = source(row, K_TAIL ? min(k + j, k_end - 1) : k + j, at);
-            float one = a1[use ? at : 0u];
+            float one = A_ONE(use ? at : 0u);
             value[j] = use && (!K_TAIL || k + j < k_end) ? one : 0.0;
         }
     } else {
@@ -270,7 +308,7 @@ vec4 load_b(uint b, uint k, uint n, uint k_end) {
     vec4 value = vec4(0);
     uint at = b + b_row(K_TAIL ? min(k, k_end - 1) : k);
     if (B_MODE == MODE_ONE) {
-        [[unroll]] for (uint c = 0; c < 4; c++) value[c] = b1[at + min(n + c, N - 1) * b_n];
+        [[unroll]] for (uint c = 0; c < 4; c++) value[c] = B_ONE(at + min(n + c, N - 1) * b_n);
     } else {
         value = B_FOUR((at + (B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n)) / 4);
     }

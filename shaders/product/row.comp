@@ -15,6 +15,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8; // the subgroup's size
 
+#define TAP_BY_TAP (A_MODE == MODE_ALONG_K) // where LOADER_WINDOW reads four channels at a time
 #include "product/product.glsl"
 #include "product/epilogue.glsl"
 
@@ -79,11 +80,27 @@ void main() {
 
 #define CLEAR(r) vec4 sum_##r = vec4(0); SECOND(vec4 more_##r = vec4(0);)
     EACH_ROW(CLEAR)
-    for (uint k = p.k_begin; k < p.k_end; k += 4) {
+    uint k = p.k_begin;
+#if LOADER == LOADER_WINDOW
+    TapRow taps[MOST_LOADS];
+    uint part_end = p.k_end, b_begin = p.b;
+    while (k < part_end) {
+        if (TAP_BY_TAP) {
+            Tap tap = tap_from(k);
+            [[unroll]] for (uint i = 0; i < loads; i++) taps[i] = tap_of_row(rows[i], tap, k);
+            p.k_end = min(part_end, tap.end);
+            p.b = b_begin + tap.b;
+        }
+#define LOAD_A(i) (TAP_BY_TAP ? load_tap(taps[i], k) : load_a(rows[i], k + steps[i], p.k_end))
+#else
+    {
+#define LOAD_A(i) load_a(rows[i], k + steps[i], p.k_end)
+#endif
+    for (; k < p.k_end; k += 4) {
         mat4 b = load_four(p, k, n);
         SECOND(mat4 b_more = load_four(p, k, n + 4 * LANES);)
         vec4 held[MOST_LOADS];
-        [[unroll]] for (uint i = 0; i < loads; i++) held[i] = load_a(rows[i], k + steps[i], p.k_end);
+        [[unroll]] for (uint i = 0; i < loads; i++) held[i] = LOAD_A(i);
 #define MULTIPLY(r, a)                                                                                                 \
     sum_##r += (a).x * b[0] + (a).y * b[1] + (a).z * b[2] + (a).w * b[3];                                              \
     SECOND(more_##r += (a).x * b_more[0] + (a).y * b_more[1] + (a).z * b_more[2] + (a).w * b_more[3];)
@@ -94,6 +111,7 @@ void main() {
         MULTIPLY(r0, a[0]) MULTIPLY(r1, a[1]) MULTIPLY(r2, a[2]) MULTIPLY(r3, a[3])                                    \
     }
         EACH_FOUR_ROWS(MULTIPLY_FOUR)
+    }
     }
 
     for (uint v = 0; v < VECTORS; v++, n += 4 * LANES) {

@@ -358,7 +358,9 @@ static void test_extremes(void **state) {
 }
 
 static bool alike(float got, float want) {
-    return isnan(want) ? isnan(got) : isinf(want) ? got == want : fabsf(got - want) <= 1e-6f * fmaxf(1, fabsf(want));
+    if (isnan(want)) return isnan(got);
+    float scale = fabsf(want) < 1e-20f ? fabsf(want) : fmaxf(1, fabsf(want));
+    return isinf(want) ? got == want : fabsf(got - want) <= 1e-6f * scale;
 }
 
 /* Slopes where there are two, or none, as PyTorch has them; of powers, which other families are built on, for both
@@ -367,7 +369,7 @@ static void test_slopes(void **state) {
     (void)state;
     static const struct {
         const char *row;
-        float x, slope, other, other_slope; /* other: NAN if there is one operand */
+        float x, slope, other, other_slope; /* other: NAN if there is one operand; pow_scalar's exponent */
     } edges[] = {
         { "abs", 0, 0, NAN, 0 },
         { "relu", 0, 0, NAN, 0 },
@@ -394,9 +396,15 @@ static void test_slopes(void **state) {
         { "pow", 0, -INFINITY, -1, -INFINITY },
         { "pow", 2, 0, 0, 0.69314718f },
         { "pow", -2, 12, 3, NAN },
+        { "pow_scalar", 1e-10f, -2e30f, -2, 0 },
+        { "pow_scalar", 1e12f, -2e-36f, -2, 0 },
+        { "pow_scalar", 0, -INFINITY, -2, 0 },
+        { "pow_scalar", 1e-10f, -INFINITY, -3, 0 },
+        { "pow_scalar", 1e8f, -3e-32f, -3, 0 },
     };
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
-        uint32_t count = isnan(edges[i].other) ? 1 : 2;
+        bool number = strcmp(edges[i].row, "pow_scalar") == 0;
+        uint32_t count = isnan(edges[i].other) || number ? 1 : 2;
         tuff_model *model = tuff_model_create(device, NULL);
         tuff_graph *graph = tuff_graph_create(model);
         tuff_tensor *inputs[2] = { tuff_input(graph, "a", TUFF_F32, TUFF_SCALAR), NULL }, *slopes[2] = { NULL };
@@ -404,6 +412,7 @@ static void test_slopes(void **state) {
         const operator* row = row_named(edges[i].row);
         attribute_value defaults[MAX_ATTRIBUTES] = { { 0 } };
         for (uint32_t k = 0; k < row->attribute_count; k++) defaults[k] = row->attributes[k].value;
+        if (number) defaults[0].f = (double)edges[i].other;
         OK(tuff_gradients(graph_apply(graph, row, inputs, count, defaults, NULL), inputs, count, slopes));
         tuff_program *program;
         OK(tuff_compile(graph, &(tuff_program_desc){ .outputs = slopes, .output_count = count, .evaluate = true },

@@ -425,9 +425,12 @@ static void test_choice(void **state) {
         assert_string_equal(variant->name, limits->texels ? "row8-texels" : "row8");
         OK(product_variant_choose(device, 1920, 1024, 1024, 1, &variant));
         const char *large = limits->texels ? "row32-texels" : "row32",
+                   *narrow = limits->texels ? "row32-narrow-texels" : "row16",
                    *middle = limits->texels ? "row16-texels" : "row16";
         assert_string_equal(variant->name, limits->subgroup_size < 8 ? middle : large);
         OK(product_variant_choose(device, 1 << 20, 32, 1024, 1, &variant)); /* its columns would be half empty */
+        assert_string_equal(variant->name, limits->subgroup_size < 8 ? middle : narrow);
+        OK(product_variant_choose(device, 1 << 10, 32, 1024, 1, &variant)); /* would compile for longer than it saves */
         assert_string_equal(variant->name, middle);
     }
     tuff_device_close(device);
