@@ -76,10 +76,16 @@ static void check_long(const float *x) {
     enum { SUM, MEAN, VAR, STD, NORM, LOGSUMEXP, SCALARS };
     static const char *const names[] = { "sum", "mean", "var", "std", "norm", "logsumexp" };
     bench b = bench_open(TUFF_SHAPE(COUNT));
-    tuff_tensor *y[] = { tuff_sum(b.x, NULL),     tuff_mean(b.x, NULL),
-                         tuff_var(b.x, 1, NULL),  tuff_std(b.x, 0, NULL),
-                         tuff_norm(b.x, 2, NULL), tuff_logsumexp(b.x, NULL),
-                         tuff_cumsum(b.x, 0),     tuff_layer_norm(b.x, &(tuff_layer_norm_desc){ .no_affine = true }) };
+    tuff_tensor *y[] = { tuff_sum(b.x, NULL),
+                         tuff_mean(b.x, NULL),
+                         tuff_var(b.x, 1, NULL),
+                         tuff_std(b.x, 0, NULL),
+                         tuff_norm(b.x, 2, NULL),
+                         tuff_logsumexp(b.x, NULL),
+                         tuff_cumsum(b.x, 0),
+                         tuff_layer_norm(b.x, &(tuff_layer_norm_desc){ .no_affine = true }),
+                         tuff_batch_norm(tuff_reshape(b.x, TUFF_SHAPE(COUNT, 1)),
+                                         &(tuff_batch_norm_desc){ .no_affine = true, .no_running = true }) };
     bench_run(&b, y, sizeof y / sizeof *y, true, x, COUNT * sizeof *x);
     double sum = 0, sum_abs = 0, squares = 0, deviations = 0, most = -INFINITY, exps = 0;
     for (int i = 0; i < COUNT; i++) {
@@ -110,12 +116,15 @@ static void check_long(const float *x) {
         so_far_abs += fabs((double)x[i]);
         within("cumsum", (double)all[i], so_far, 2 * UNIT * fabs(so_far) + 1e-9 * UNIT * so_far_abs + FLT_MIN);
     }
-    OK(tuff_read(b.program, y[SCALARS + 1], all, COUNT * sizeof *all));
     /* deviations are differences from the first element, however large the mean */
+    static const char *const norms[] = { "layer_norm", "batch_norm" };
     double r = 1 / sqrt(deviations / COUNT + (double)1e-5f), first = fabs(((double)x[0] - mean) * r);
-    for (int i = 0; i < COUNT; i++) {
-        double h = ((double)x[i] - mean) * r;
-        within("layer_norm", (double)all[i], h, 4 * UNIT * (fabs(h) + first + 1));
+    for (int n = 0; n < 2; n++) {
+        OK(tuff_read(b.program, y[SCALARS + 1 + n], all, COUNT * sizeof *all));
+        for (int i = 0; i < COUNT; i++) {
+            double h = ((double)x[i] - mean) * r;
+            within(norms[n], (double)all[i], h, 4 * UNIT * (fabs(h) + first + 1));
+        }
     }
     free(all);
     bench_close(&b);
