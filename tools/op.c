@@ -1,6 +1,7 @@
 /* tuff op: one operator on tensors from a file, and its gradients. */
 #include "command.h"
 #include "op_describe.h"
+#include "op_find.h"
 #include "row_text.h"
 
 #include "runtime/graph/attributes.h"
@@ -51,20 +52,6 @@ static void usage(FILE *file) {
 }
 
 /* ---- the graph ---------------------------------------------------------------------------------- */
-
-static const operator* find_operator(const char *name) {
-    const operator* found = operator_find(name);
-    if (found && !(found->flags & OPERATOR_INTERNAL)) return found;
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    fprintf(stderr, "tuff op: there is no operator \"%s\"; there are", name);
-    for (uint32_t i = 0, column = 0; i < count; i++) {
-        if (rows[i]->flags & OPERATOR_INTERNAL) continue;
-        fprintf(stderr, "%s%s", column++ % 10 ? " " : "\n  ", rows[i]->name);
-    }
-    fprintf(stderr, "\n");
-    return NULL;
-}
 
 /* One result is "output", several have PyTorch's names, or numbers where those of PyTorch have none (split). */
 static void output_name(const operator* op, uint32_t count, uint32_t i, char name[64]) {
@@ -359,13 +346,14 @@ int command_op(int argc, char **argv) {
         } else if (!strcmp(word, "--grad")) {
             o.grad = true;
         } else if (!strcmp(word, "--list")) {
+            if (argc > 2) return fail_usage("--list stands alone; \"%s\" is unknown beside it", argv[i == 1 ? 2 : 1]);
             return op_print_list();
         } else if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
             help = true; /* of the operator, which may stand behind it */
         } else if (word[0] == '-') {
             return fail_usage("\"%s\" is not an option", word);
         } else if (!op) {
-            if (!(op = find_operator(word))) return 2;
+            if (!(op = op_find(word))) return 2;
             attributes_begin(&o.attributes, op);
         } else {
             int status = read_attribute(&o, op, word);
