@@ -5,6 +5,7 @@
 #include "row_text.h"
 
 #include "runtime/graph/attributes.h"
+#include "runtime/io/io_internal.h"
 #include <tuff/io.h>
 #include <tuff/layers.h>
 
@@ -299,14 +300,29 @@ static void end_job(job *j) {
 
 /* ---- the command line --------------------------------------------------------------------------- */
 
-/* The thread's message, with the name of a function of C as a command has it. */
-static void print_failure(void) {
+/* A message that says of a tensor "'input' is int32" does not know that the file's is int64. */
+static void print_file_types(const tuff_safetensors *file, const char *message) {
+    for (uint32_t t = 0; t < tuff_safetensors_count(file); t++) {
+        const tuff_file_tensor *tensor = tuff_safetensors_at(file, t);
+        const char *there = io_file_type_text(tensor), *type = type_text(tensor->type);
+        char said[160], listed[160];
+        snprintf(said, sizeof said, "'%.100s' is %s", tensor->name, type);
+        snprintf(listed, sizeof listed, "'%.100s' %s", tensor->name, type);
+        if (there && (strstr(message, said) || strstr(message, listed)))
+            fprintf(stderr, " ('%s' is %s in the file, which is read as %s)", tensor->name, there, type);
+    }
+}
+
+/* The thread's message, with the name of a function of C as a command has it. file may be NULL. */
+static void print_failure(const tuff_safetensors *file) {
     const char *message = tuff_last_message(), *function = strstr(message, "by tuff_to");
     if (function)
-        fprintf(stderr, "tuff op: %.*sby `tuff op to`%s\n", (int)(function - message), message,
+        fprintf(stderr, "tuff op: %.*sby `tuff op to`%s", (int)(function - message), message,
                 function + strlen("by tuff_to"));
     else
-        fprintf(stderr, "tuff op: %s\n", message);
+        fprintf(stderr, "tuff op: %s", message);
+    print_file_types(file, message);
+    fprintf(stderr, "\n");
 }
 
 static int fail_usage(const char *message, const char *word) {
@@ -326,7 +342,7 @@ static int read_attribute(options *o, const operator* op, const char *text) {
         return 2;
     }
     if (attributes_set(&o->attributes, text) == TUFF_OK) return 0;
-    print_failure();
+    print_failure(NULL);
     return 2;
 }
 
@@ -366,7 +382,7 @@ int command_op(int argc, char **argv) {
     }
     if (!op) return fail_usage("%s is missing", "the operator's name");
     if (attributes_end(&o.attributes) != TUFF_OK) {
-        print_failure();
+        print_failure(NULL);
         return 2;
     }
     if (!o.in || !o.out) return fail_usage("%s FILE is missing", o.in ? "--out" : "--in");
@@ -375,7 +391,7 @@ int command_op(int argc, char **argv) {
     j->options = &o;
     j->op = op;
     tuff_result result = run_job(j);
-    if (result != TUFF_OK) print_failure();
+    if (result != TUFF_OK) print_failure(j->file);
     end_job(j);
     free(j);
     return result != TUFF_OK;
