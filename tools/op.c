@@ -172,6 +172,24 @@ static void add_result(job *j, tuff_tensor *tensor, const char *prefix, const ch
     j->results[j->result_count++] = tensor;
 }
 
+/* Nothing to differentiate: no output has a gradient, or the file holds none. */
+static tuff_result fail_loss(const job *j, const node *node) {
+    char possible[1024] = "", name[64], full[96];
+    for (uint32_t i = 0; i < node->output_count; i++) {
+        if (node->outputs[i]->type != TUFF_F32) continue;
+        output_name(j->op, node->output_count, i, name);
+        snprintf(full, sizeof full, "%s%s", grad_prefix, name);
+        append_name(possible, full);
+    }
+    if (*possible)
+        return error_set(TUFF_ERROR_ARGUMENT,
+                         "%s: --grad needs the gradient of an output, and the file holds none; it can hold %s",
+                         j->op->name, possible);
+    output_name(j->op, node->output_count, 0, name);
+    return error_set(TUFF_ERROR_ARGUMENT, "%s: '%s' is %s, which has no gradient; leave --grad out", j->op->name, name,
+                     type_text(node->outputs[0]->type));
+}
+
 /* What is differentiated: the sum of each output times what arrives at it. */
 static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
     char name[64], full[96];
@@ -197,7 +215,7 @@ static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
         *loss = *loss ? tuff_add(*loss, term) : term;
     }
     TRY(tuff_graph_result(j->graph));
-    return *loss ? TUFF_OK : error_set(TUFF_ERROR_ARGUMENT, "%s: the file holds no gradient of an output", j->op->name);
+    return *loss ? TUFF_OK : fail_loss(j, node);
 }
 
 static tuff_result add_gradients(job *j, const node *node) {
