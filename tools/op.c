@@ -29,6 +29,7 @@ typedef struct job {
     tuff_graph *graph;
     tuff_program *program;
     uint32_t input_count, output_count;
+    uint32_t held; /* inputs that the file holds: of a list they may be more than a node takes */
     tuff_tensor *inputs[MAX_INPUTS], *grad_outputs[MAX_OUTPUTS];
     tuff_tensor *results[MAX_OUTPUTS + MAX_INPUTS]; /* outputs, then gradients */
     char names[MAX_OUTPUTS + MAX_INPUTS][96];
@@ -84,7 +85,8 @@ static tuff_result fail_name(const job *j, const char *given) {
     const attribute_value *values = j->options->attributes.values;
     uint32_t named = operator_input_count(j->op);
     bool many = operator_takes_many(j->op);
-    for (uint32_t i = 0; i < (many ? MAX_INPUTS : named); i++) {
+    uint32_t names = many ? MAX_INPUTS + tuff_safetensors_count(j->file) : named;
+    for (uint32_t i = 0; i < names; i++) {
         operator_input_name(j->op, i, values, name);
         if (i < j->input_count || i < named) {
             append_name(possible, name);
@@ -124,6 +126,16 @@ static tuff_result check_type(const job *j, uint32_t i, const char *name) {
                      name, type_text(j->inputs[i]->type), types_text(types, possible), type_text((tuff_type)wanted));
 }
 
+static uint32_t count_held(const job *j) {
+    uint32_t held = j->input_count;
+    char name[64];
+    for (; held >= MAX_INPUTS && operator_takes_many(j->op); held++) {
+        operator_input_name(j->op, held, j->options->attributes.values, name);
+        if (!tuff_safetensors_find(j->file, name)) break;
+    }
+    return held;
+}
+
 static tuff_result add_inputs(job *j) {
     char name[64];
     uint32_t named = operator_input_count(j->op);
@@ -135,7 +147,8 @@ static tuff_result add_inputs(job *j) {
         else if (i + 1 >= named)
             break;
     }
-    TRY(check_names(j));
+    j->held = count_held(j);
+    if (j->held <= MAX_INPUTS) TRY(check_names(j)); /* else they are too many, whatever their names */
     for (uint32_t i = 0; i < named || i < j->input_count; i++) {
         operator_input_name(j->op, i, j->options->attributes.values, name);
         if (!j->inputs[i] && !operator_input_optional(j->op, i))
@@ -237,11 +250,29 @@ static tuff_result add_gradients(job *j, const node *node) {
     return TUFF_OK;
 }
 
+/* Of a list that is longer than a node's inputs. What the operator says of those that it was given stands first: it
+ * knows its own limit. */
+static tuff_result fail_count(const job *j, tuff_result result) {
+    char name[64], said[1024];
+    uint32_t before = operator_input_count(j->op) - 1; /* inputs in front of the list */
+    uint32_t held = j->held - before, taken = MAX_INPUTS - before;
+    const char *any = j->op->limits ? strstr(j->op->limits, "tuff_") : NULL;
+    operator_input_name(j->op, before, j->options->attributes.values, name);
+    if (result == TUFF_OK)
+        return error_set(TUFF_ERROR_ARGUMENT,
+                         "%s: the file holds %u tensors from '%s' on, of which `tuff op` can take %u%s%s", j->op->name,
+                         held, name, taken, any ? "; " : "", any ? any : "");
+    snprintf(said, sizeof said, "%s", tuff_last_message());
+    return error_set(result, "%s; the file holds %u tensors from '%s' on, of which `tuff op` reads %u", said, held,
+                     name, taken);
+}
+
 static tuff_result build(job *j) {
     char name[64];
     TRY(add_inputs(j));
     tuff_tensor *first =
         graph_apply(j->graph, j->op, j->inputs, j->input_count, j->options->attributes.values, j->op->name);
+    if (j->held > MAX_INPUTS) return fail_count(j, tuff_graph_result(j->graph));
     if (!first) return tuff_graph_result(j->graph);
     const node *node = first->producer;
     j->output_count = node->output_count;
