@@ -102,9 +102,20 @@ static tuff_result expand(tuff_graph *graph, const node *node, tuff_tensor *cons
     return graph->result;
 }
 
+/* Here, since the parts' own refusal would name a part, and say that it has no second derivative. */
+static tuff_result gradient(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
+                            tuff_tensor **grad_inputs) {
+    (void)grad_outputs, (void)needs, (void)grad_inputs;
+    char text[160];
+    return graph_fail(node_graph(node), TUFF_ERROR_UNSUPPORTED,
+                      "%s has no gradient: attention over a cache is for generation; train in a graph of the model "
+                      "without the cache",
+                      node_text(node, text));
+}
+
 static const operator cached_attention = {
     .name = "cached_attention",
-    .formula = "causal attention over a cache's rows and new ones, which are written behind them",
+    .formula = "causal attention over a cache's rows and new ones, which are written behind them; refuses a gradient",
     .inputs = { "query", "key", "value", "key_cache", "value_cache", "attn_mask?" },
     .limits = "the caches are states of a model; the mask, float32 or uint8, has a column for each row of the cache",
     .types = { [5] = TYPE_F32 | TYPE_U8 },
@@ -112,6 +123,7 @@ static const operator cached_attention = {
     .attribute_count = sizeof attributes / sizeof *attributes,
     .flags = OPERATOR_INTERNAL, /* its caches are a model's: `tuff op` has none */
     .infer = infer,
+    .gradient = gradient,
     .expand = expand,
 };
 

@@ -1,9 +1,11 @@
 /* tuff op: one operator on tensors from a file, and its gradients. */
 #include "command.h"
 #include "op_describe.h"
+#include "op_find.h"
 #include "row_text.h"
 
 #include "runtime/graph/attributes.h"
+#include "runtime/io/io_internal.h"
 #include <tuff/io.h>
 #include <tuff/layers.h>
 
@@ -27,6 +29,7 @@ typedef struct job {
     tuff_graph *graph;
     tuff_program *program;
     uint32_t input_count, output_count;
+    uint32_t held; /* inputs that the file holds: of a list they may be more than a node takes */
     tuff_tensor *inputs[MAX_INPUTS], *grad_outputs[MAX_OUTPUTS];
     tuff_tensor *results[MAX_OUTPUTS + MAX_INPUTS]; /* outputs, then gradients */
     char names[MAX_OUTPUTS + MAX_INPUTS][96];
@@ -51,20 +54,6 @@ static void usage(FILE *file) {
 }
 
 /* ---- the graph ---------------------------------------------------------------------------------- */
-
-static const operator* find_operator(const char *name) {
-    const operator* found = operator_find(name);
-    if (found && !(found->flags & OPERATOR_INTERNAL)) return found;
-    uint32_t count;
-    const operator* const * rows = operator_table(&count);
-    fprintf(stderr, "tuff op: there is no operator \"%s\"; there are", name);
-    for (uint32_t i = 0, column = 0; i < count; i++) {
-        if (rows[i]->flags & OPERATOR_INTERNAL) continue;
-        fprintf(stderr, "%s%s", column++ % 10 ? " " : "\n  ", rows[i]->name);
-    }
-    fprintf(stderr, "\n");
-    return NULL;
-}
 
 /* One result is "output", several have PyTorch's names, or numbers where those of PyTorch have none (split). */
 static void output_name(const operator* op, uint32_t count, uint32_t i, char name[64]) {
@@ -96,7 +85,8 @@ static tuff_result fail_name(const job *j, const char *given) {
     const attribute_value *values = j->options->attributes.values;
     uint32_t named = operator_input_count(j->op);
     bool many = operator_takes_many(j->op);
-    for (uint32_t i = 0; i < (many ? MAX_INPUTS : named); i++) {
+    uint32_t names = many ? MAX_INPUTS + tuff_safetensors_count(j->file) : named;
+    for (uint32_t i = 0; i < names; i++) {
         operator_input_name(j->op, i, values, name);
         if (i < j->input_count || i < named) {
             append_name(possible, name);
@@ -136,6 +126,16 @@ static tuff_result check_type(const job *j, uint32_t i, const char *name) {
                      name, type_text(j->inputs[i]->type), types_text(types, possible), type_text((tuff_type)wanted));
 }
 
+static uint32_t count_held(const job *j) {
+    uint32_t held = j->input_count;
+    char name[64];
+    for (; held >= MAX_INPUTS && operator_takes_many(j->op); held++) {
+        operator_input_name(j->op, held, j->options->attributes.values, name);
+        if (!tuff_safetensors_find(j->file, name)) break;
+    }
+    return held;
+}
+
 static tuff_result add_inputs(job *j) {
     char name[64];
     uint32_t named = operator_input_count(j->op);
@@ -147,7 +147,8 @@ static tuff_result add_inputs(job *j) {
         else if (i + 1 >= named)
             break;
     }
-    TRY(check_names(j));
+    j->held = count_held(j);
+    if (j->held <= MAX_INPUTS) TRY(check_names(j)); /* else they are too many, whatever their names */
     for (uint32_t i = 0; i < named || i < j->input_count; i++) {
         operator_input_name(j->op, i, j->options->attributes.values, name);
         if (!j->inputs[i] && !operator_input_optional(j->op, i))
@@ -184,6 +185,24 @@ static void add_result(job *j, tuff_tensor *tensor, const char *prefix, const ch
     j->results[j->result_count++] = tensor;
 }
 
+/* Nothing to differentiate: no output has a gradient, or the file holds none. */
+static tuff_result fail_loss(const job *j, const node *node) {
+    char possible[1024] = "", name[64], full[96];
+    for (uint32_t i = 0; i < node->output_count; i++) {
+        if (node->outputs[i]->type != TUFF_F32) continue;
+        output_name(j->op, node->output_count, i, name);
+        snprintf(full, sizeof full, "%s%s", grad_prefix, name);
+        append_name(possible, full);
+    }
+    if (*possible)
+        return error_set(TUFF_ERROR_ARGUMENT,
+                         "%s: --grad needs the gradient of an output, and the file holds none; it can hold %s",
+                         j->op->name, possible);
+    output_name(j->op, node->output_count, 0, name);
+    return error_set(TUFF_ERROR_ARGUMENT, "%s: '%s' is %s, which has no gradient; leave --grad out", j->op->name, name,
+                     type_text(node->outputs[0]->type));
+}
+
 /* What is differentiated: the sum of each output times what arrives at it. */
 static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
     char name[64], full[96];
@@ -209,7 +228,7 @@ static tuff_result add_loss(job *j, const node *node, tuff_tensor **loss) {
         *loss = *loss ? tuff_add(*loss, term) : term;
     }
     TRY(tuff_graph_result(j->graph));
-    return *loss ? TUFF_OK : error_set(TUFF_ERROR_ARGUMENT, "%s: the file holds no gradient of an output", j->op->name);
+    return *loss ? TUFF_OK : fail_loss(j, node);
 }
 
 static tuff_result add_gradients(job *j, const node *node) {
@@ -231,11 +250,29 @@ static tuff_result add_gradients(job *j, const node *node) {
     return TUFF_OK;
 }
 
+/* Of a list that is longer than a node's inputs. What the operator says of those that it was given stands first: it
+ * knows its own limit. */
+static tuff_result fail_count(const job *j, tuff_result result) {
+    char name[64], said[1024];
+    uint32_t before = operator_input_count(j->op) - 1; /* inputs in front of the list */
+    uint32_t held = j->held - before, taken = MAX_INPUTS - before;
+    const char *any = j->op->limits ? strstr(j->op->limits, "tuff_") : NULL;
+    operator_input_name(j->op, before, j->options->attributes.values, name);
+    if (result == TUFF_OK)
+        return error_set(TUFF_ERROR_ARGUMENT,
+                         "%s: the file holds %u tensors from '%s' on, of which `tuff op` can take %u%s%s", j->op->name,
+                         held, name, taken, any ? "; " : "", any ? any : "");
+    snprintf(said, sizeof said, "%s", tuff_last_message());
+    return error_set(result, "%s; the file holds %u tensors from '%s' on, of which `tuff op` reads %u", said, held,
+                     name, taken);
+}
+
 static tuff_result build(job *j) {
     char name[64];
     TRY(add_inputs(j));
     tuff_tensor *first =
         graph_apply(j->graph, j->op, j->inputs, j->input_count, j->options->attributes.values, j->op->name);
+    if (j->held > MAX_INPUTS) return fail_count(j, tuff_graph_result(j->graph));
     if (!first) return tuff_graph_result(j->graph);
     const node *node = first->producer;
     j->output_count = node->output_count;
@@ -312,14 +349,29 @@ static void end_job(job *j) {
 
 /* ---- the command line --------------------------------------------------------------------------- */
 
-/* The thread's message, with the name of a function of C as a command has it. */
-static void print_failure(void) {
+/* A message that says of a tensor "'input' is int32" does not know that the file's is int64. */
+static void print_file_types(const tuff_safetensors *file, const char *message) {
+    for (uint32_t t = 0; t < tuff_safetensors_count(file); t++) {
+        const tuff_file_tensor *tensor = tuff_safetensors_at(file, t);
+        const char *there = io_file_type_text(tensor), *type = type_text(tensor->type);
+        char said[160], listed[160];
+        snprintf(said, sizeof said, "'%.100s' is %s", tensor->name, type);
+        snprintf(listed, sizeof listed, "'%.100s' %s", tensor->name, type);
+        if (there && (strstr(message, said) || strstr(message, listed)))
+            fprintf(stderr, " ('%s' is %s in the file, which is read as %s)", tensor->name, there, type);
+    }
+}
+
+/* The thread's message, with the name of a function of C as a command has it. file may be NULL. */
+static void print_failure(const tuff_safetensors *file) {
     const char *message = tuff_last_message(), *function = strstr(message, "by tuff_to");
     if (function)
-        fprintf(stderr, "tuff op: %.*sby `tuff op to`%s\n", (int)(function - message), message,
+        fprintf(stderr, "tuff op: %.*sby `tuff op to`%s", (int)(function - message), message,
                 function + strlen("by tuff_to"));
     else
-        fprintf(stderr, "tuff op: %s\n", message);
+        fprintf(stderr, "tuff op: %s", message);
+    print_file_types(file, message);
+    fprintf(stderr, "\n");
 }
 
 static int fail_usage(const char *message, const char *word) {
@@ -339,7 +391,7 @@ static int read_attribute(options *o, const operator* op, const char *text) {
         return 2;
     }
     if (attributes_set(&o->attributes, text) == TUFF_OK) return 0;
-    print_failure();
+    print_failure(NULL);
     return 2;
 }
 
@@ -359,13 +411,14 @@ int command_op(int argc, char **argv) {
         } else if (!strcmp(word, "--grad")) {
             o.grad = true;
         } else if (!strcmp(word, "--list")) {
+            if (argc > 2) return fail_usage("--list stands alone; \"%s\" is unknown beside it", argv[i == 1 ? 2 : 1]);
             return op_print_list();
         } else if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
             help = true; /* of the operator, which may stand behind it */
         } else if (word[0] == '-') {
             return fail_usage("\"%s\" is not an option", word);
         } else if (!op) {
-            if (!(op = find_operator(word))) return 2;
+            if (!(op = op_find(word))) return 2;
             attributes_begin(&o.attributes, op);
         } else {
             int status = read_attribute(&o, op, word);
@@ -378,7 +431,7 @@ int command_op(int argc, char **argv) {
     }
     if (!op) return fail_usage("%s is missing", "the operator's name");
     if (attributes_end(&o.attributes) != TUFF_OK) {
-        print_failure();
+        print_failure(NULL);
         return 2;
     }
     if (!o.in || !o.out) return fail_usage("%s FILE is missing", o.in ? "--out" : "--in");
@@ -387,7 +440,7 @@ int command_op(int argc, char **argv) {
     j->options = &o;
     j->op = op;
     tuff_result result = run_job(j);
-    if (result != TUFF_OK) print_failure();
+    if (result != TUFF_OK) print_failure(j->file);
     end_job(j);
     free(j);
     return result != TUFF_OK;

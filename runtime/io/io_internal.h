@@ -43,4 +43,7 @@ tuff_result io_file_write(const char *path, const io_chunk *chunks, size_t count
 const char *io_shape_text(const tuff_shape *shape, char text[IO_SHAPE_TEXT]);
 const char *io_type_text(tuff_type type);
 
+/* What a tensor of an open file is there, if it was converted on being read: "int64", "float64"; NULL: it was not. */
+const char *io_file_type_text(const tuff_file_tensor *tensor);
+
 #endif

@@ -5,6 +5,7 @@
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -344,6 +345,11 @@ const tuff_file_tensor *tuff_safetensors_find(const tuff_safetensors *file, cons
     if (file == NULL || name == NULL || file->count == 0) return NULL;
     entry *const *found = bsearch(name, file->by_name, file->count, sizeof *file->by_name, compare_key);
     return found == NULL ? NULL : &(*found)->tensor;
+}
+
+const char *io_file_type_text(const tuff_file_tensor *tensor) {
+    const entry *e = (const entry *)(const void *)((const char *)tensor - offsetof(entry, tensor));
+    return e->dtype == DTYPE_I64 ? "int64" : e->dtype == DTYPE_F64 ? "float64" : NULL;
 }
 
 const char *tuff_safetensors_metadata(const tuff_safetensors *file, const char *key) {

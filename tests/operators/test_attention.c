@@ -417,6 +417,39 @@ static void test_cache(void **state) {
     check_cache(77); /* dispatches in another order, dead bytes filled with NaN */
 }
 
+/* Generation alone: that it cannot be trained through is said of it, not of what it is made of. */
+static void check_no_gradient(bool layer) {
+    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(2, 3, 4));
+    tuff_tensor *y;
+    if (layer) {
+        y = tuff_multihead_attention(
+            x, NULL, NULL,
+            &(tuff_multihead_attention_desc){ .name = "mha", .heads = 2, .causal = true, .cache_length = 8 });
+    } else {
+        tuff_tensor *q = tuff_linear(x, &(tuff_linear_desc){ .name = "q", .features = 4 });
+        y = tuff_cached_attention(q, x, x, &(tuff_cached_attention_desc){ .name = "c", .max_length = 8 });
+    }
+    tuff_tensor *loss = tuff_mean(tuff_mul(y, y), NULL);
+    tuff_program *program = NULL;
+    const tuff_program_desc desc = { .minimize = loss, .optimizer = tuff_sgd_create(model, NULL) };
+    assert_int_equal(tuff_compile(graph, &desc, &program), TUFF_ERROR_UNSUPPORTED);
+    assert_null(program);
+    const char *message = tuff_last_message();
+    if (!strstr(message, layer ? "cached_attention 'mha" : "cached_attention 'c'") || !strstr(message, "no gradient")
+        || strstr(message, "second derivative"))
+        fail_msg("%s", message);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
+static void test_cache_without_gradient(void **state) {
+    (void)state;
+    check_no_gradient(false);
+    check_no_gradient(true);
+}
+
 static int open_device(void **state) {
     (void)state;
     device = test_device_open(NULL);
@@ -432,8 +465,13 @@ static int close_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dropout), cmocka_unit_test(test_masked), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_long),    cmocka_unit_test(test_layer),  cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_masked),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_layer),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_cache_without_gradient),
     };
     return cmocka_run_group_tests_name("attention", tests, open_device, close_device);
 }
