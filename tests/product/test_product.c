@@ -403,6 +403,42 @@ static void test_epilogue_is_fused(void **state) {
     }
 }
 
+/* A kernel of one pixel that meets each pixel in its place gathers nothing, forward and for both gradients. */
+static void test_one_pixel_is_plain(void **state) {
+    (void)state;
+    for (int64_t stride = 1; stride <= 2; stride++) {
+        checks c;
+        begin(&c, "product=row8");
+        const ref_convolution spec = { .stride = { stride, stride }, .dilation = { 1, 1 }, .groups = 1 };
+        tuff_tensor *inputs[2] = { tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, 8, 6, 6)),
+                                   tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(12, 8, 1, 1)) };
+        tuff_tensor *y = apply_conv(inputs[0], inputs[1], NULL, &spec), *gradients[2];
+        OK(tuff_gradients(tuff_sum(tuff_square(y), NULL), inputs, 2, gradients));
+        tuff_program *program;
+        OK(tuff_compile(
+            c.graph,
+            &(tuff_program_desc){
+                .outputs = gradients, .output_count = 2, .evaluate = true, .profile = TUFF_PROFILE_DISPATCHES },
+            &program));
+        const float zeros[8 * 36] = { 0 };
+        OK(tuff_write(program, inputs[0], zeros, sizeof zeros));
+        OK(tuff_write(program, inputs[1], zeros, 12 * 8 * sizeof *zeros));
+        OK(tuff_run(program));
+        tuff_profile_entry entries[32];
+        double seconds;
+        uint32_t count, gathers = 0;
+        OK(tuff_program_profile(program, &seconds, entries, 32, &count));
+        assert_in_range(count, 3, 32);
+        for (uint32_t i = 0; i < count; i++)
+            gathers += strstr(entries[i].kernel, "_WINDOW") || strstr(entries[i].kernel, "_PATCH");
+        assert_int_equal(gathers, stride == 1 ? 0 : 3);
+        tuff_program_destroy(program);
+        tuff_graph_destroy(c.graph);
+        tuff_model_destroy(c.model);
+        tuff_device_close(c.device);
+    }
+}
+
 static void test_choice(void **state) {
     (void)state;
     const product_variant *variant;
@@ -476,7 +512,7 @@ int main(int argc, char **argv) {
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
     static const char *const ways[] = { "staging", "wide=0", "split", "split,slice=4096" };
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 3];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 4];
     static char names[sizeof rows / sizeof *rows][64];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
@@ -486,6 +522,7 @@ int main(int argc, char **argv) {
         tests[done++] = (struct CMUnitTest){ "depthwise", test_depthwise, NULL, NULL, (void *)(uintptr_t)ways[i] };
     if (!tile) {
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_one_pixel_is_plain);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_split);
     }
