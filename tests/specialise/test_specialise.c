@@ -80,8 +80,9 @@ static void check_folded(const struct kernel_code *code, const uint32_t *words, 
 
 static char folder[] = "/tmp/test-specialise-XXXXXX";
 
-static bool can_validate(void) {
-    return access(SPIRV_VAL, X_OK) == 0;
+/* No forced path changes a module: the runs without one, whatever their driver, validate for all others. */
+static bool shall_validate(void) {
+    return !getenv("TUFF_FORCE") && !getenv("TUFF_TEST_VIEWS") && access(SPIRV_VAL, X_OK) == 0;
 }
 
 static void write_module(const struct kernel_code *code, uint32_t list, const uint32_t *words, size_t size) {
@@ -110,7 +111,7 @@ static void specialise(const struct kernel_code *code, const uint32_t *constants
 
 static void test_every_kernel_stays_valid(void **state) {
     (void)state;
-    bool validate = can_validate();
+    bool validate = shall_validate();
     if (validate) assert_non_null(mkdtemp(folder));
     for (uint32_t k = 0; k < KERNEL_COUNT; k++) {
         const struct kernel_code *code = &kernel_codes[k];
@@ -135,7 +136,7 @@ static void test_every_kernel_stays_valid(void **state) {
         free(former);
     }
     if (!validate) {
-        print_message("there is no " SPIRV_VAL ": the modules were not validated\n");
+        print_message("without " SPIRV_VAL ", or with a forced path: the modules were not validated\n");
         return;
     }
     char command[1024];
