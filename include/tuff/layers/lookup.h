@@ -10,8 +10,9 @@ extern "C" {
 
 /* Indices are int32. One that is out of range reads and writes nowhere: what looks up gives NaN (of int32 the smallest
  * number, of uint8 0), what adds leaves it out. Sums by index (scatter_add, index_add, the gradients of embedding,
- * gather and index_select) have the same bits each time: they add one after the other in float32, as PyTorch's do, so a
- * row to which n are added may be off by n units in the last place of its largest partial sum. */
+ * gather and index_select) have the same bits each time. They add one after the other in float32, as PyTorch's do
+ * (GPUs, where the list is long, with the roundings kept), so a row to which n are added may be off by n units in the
+ * last place of its largest partial sum. */
 
 typedef struct tuff_embedding_desc {
     const char *name;           /* NAME.weight is [count, features]; required without weight */
