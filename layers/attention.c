@@ -303,7 +303,8 @@ static const operator scaled_dot_product_attention = {
     .outputs = { "output", "logsumexp" },
     .pytorch = "torch.nn.functional.scaled_dot_product_attention",
     .types = { [ATTENTION_MASK] = TYPE_F32 | TYPE_U8 },
-    .limits = "a mask of uint8 is PyTorch's of truth values: a key takes part where it is not 0; batch axes are equal, "
+    .limits = "scale 0 stands for None; a mask of uint8 is PyTorch's of truth values: a key takes part where it is not "
+              "0; batch axes are equal, "
               "not broadcast; at most 256 features a head; a mask and "
               "is_causal may stand together; a row that sees no key is 0, as in PyTorch from 2.5 on (NaN before), and "
               "scores of -3e38 and below count as minus infinity",

@@ -254,7 +254,9 @@ static const operator row_rnn = {
     .inputs = { "input", "hx?", "weights*" },
     .outputs = { "output", "h_n" },
     .pytorch = "torch.nn.RNN",
-    .limits = "no packed sequences",
+    .limits =
+        "no packed sequences; at most 22 weights a row, with biases 5 layers, or 2 in two directions; tuff_rnn takes "
+        "any number",
     .attributes = rnn_attributes,
     .attribute_count = ATTRIBUTE_COUNT + 1,
     .flags = OPERATOR_TRAINING,
@@ -269,7 +271,9 @@ static const operator row_gru = {
     .inputs = { "input", "hx?", "weights*" },
     .outputs = { "output", "h_n" },
     .pytorch = "torch.nn.GRU",
-    .limits = "no packed sequences",
+    .limits =
+        "no packed sequences; at most 22 weights a row, with biases 5 layers, or 2 in two directions; tuff_gru takes "
+        "any number",
     .attributes = common_attributes,
     .attribute_count = ATTRIBUTE_COUNT,
     .flags = OPERATOR_TRAINING,
@@ -284,7 +288,8 @@ static const operator row_lstm = {
     .inputs = { "input", "hx?", "cx?", "weights*" },
     .outputs = { "output", "h_n", "c_n" },
     .pytorch = "torch.nn.LSTM",
-    .limits = "no proj_size, no packed sequences",
+    .limits = "no proj_size, no packed sequences; at most 21 weights a row, with biases 5 layers, or 2 in two "
+              "directions; tuff_lstm takes any number",
     .attributes = common_attributes,
     .attribute_count = ATTRIBUTE_COUNT,
     .flags = OPERATOR_TRAINING,

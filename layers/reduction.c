@@ -153,10 +153,10 @@ static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outp
         .lower = lower_##row,                                                                                          \
     };
 REDUCE_ROW(sum, "sum of x over axes, of any length off by at most 2^-18 of the sum of the absolute terms")
-REDUCE_ROW(mean, "mean of x over axes")
+REDUCE_ROW(mean, "mean of x over axes, of any length off by at most 2^-18 of the mean of the absolute terms")
 REDUCE_ROW(amax, "largest x over axes; equal ones share the gradient")
 REDUCE_ROW(amin, "smallest x over axes; equal ones share the gradient")
-REDUCE_ROW(prod, "product of x over axes")
+REDUCE_ROW(prod, "product of x over axes, of n elements off by at most n units in the last place")
 
 static tuff_tensor *reduce_again(const operator* op, const node *node, tuff_tensor *x) {
     return apply_unary(op, x, node->attributes);

@@ -54,6 +54,7 @@ static void print_row(const operator* op, bool public) {
         if (i) printf(", ");
         print_attribute(&op->attributes[i]);
     }
+    if (public && op->flags & OPERATOR_TRAINING) printf("%s`training` = false", op->attribute_count ? ", " : "");
     printf(" | ");
     print_cell(op->formula);
     for (uint32_t i = 0; i < MAX_OUTPUTS && op->outputs[i]; i++)
@@ -88,6 +89,26 @@ static const char introduction[] =
     "- Where a function has no derivative, the gradient may differ from PyTorch's. At NaN `relu` and `relu6` give 0\n"
     "  (PyTorch passes the gradient on); `amax` and `amin` of a row with a NaN give 0 (PyTorch NaN); the\n"
     "  gradient of `kl_div`'s target is 0 where the target is 0 (PyTorch NaN).\n"
+    "- At infinities: `huber_loss` and `smooth_l1_loss` have a NaN for gradient where input or target is infinite\n"
+    "  (PyTorch the slope beyond the bend). `prod`'s gradient of a row without a 0 is y / x, as PyTorch's, so NaN at "
+    "an\n"
+    "  infinite x and all along a row with a NaN; of a row with a 0 and one of these it may differ from PyTorch's.\n"
+    "- `sigmoid` is 0 where it would be below 2^-126, that is, below -87.3, and so are `silu` and `mish` there, whose\n"
+    "  values would be about -1e-36 and smaller.\n"
+    "- Long reductions: of a million elements tests hold `sum` to 2^-21 of the sum of the absolute terms, `mean` to "
+    "that\n"
+    "  of their mean, `var`, `std` and `norm` to that of the value, `logsumexp` to that of |max x| + log n + 1; what "
+    "`sum`\n"
+    "  and `mean` promise at any length stands in their rows. `prod` rounds at each factor. Sums by index "
+    "(`scatter_add`,\n"
+    "  `index_add`, the gradients of `embedding`, `gather` and `index_select`) add one after the other in float32, as\n"
+    "  PyTorch's (GPUs, where the list is long, with the roundings kept): n of them may be off by n units in the last\n"
+    "  place of the largest partial sum.\n"
+    "- `training` is what a program says in C (`.evaluate` in its descriptor): with true an operator does what it does "
+    "in\n"
+    "  one that trains, as dropping elements, with false, which is the default of `tuff op`, what it does in one that\n"
+    "  evaluates. PyTorch's `dropout`, `dropout2d` and `stochastic_depth` have true as their default, and its\n"
+    "  `scaled_dot_product_attention` drops always.\n"
     "- A file's BOOL tensors are uint8 in `tuff op` and keep their bytes: they are not made 0 or 1.\n\n"
     "Sorts: *pointwise*, a step of the one pointwise kernel's chain; *kernel*, asks for kernels of its own;\n"
     "*composite*, made of other operators, whose gradient is its parts' unless it has its own; *view*, looks at the "

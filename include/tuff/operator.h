@@ -119,6 +119,10 @@ typedef tuff_tensor *(*tuff_build_fn)(tuff_graph *graph, tuff_tensor *const *inp
  * random, which are extrapolated from two steps (Richardson). The result must be smooth around the values: at a kink
  * (relu at 0) differences and gradient disagree by right. torch.autograd.gradcheck, in float32.
  *
+ * What the result's rounding hides is not seen: at the default step a slope that is wrong by less than 2e-4 times the
+ * result passes, so of y = 1000 x0 + 0.01 x1^3 a gradient of x1 with the wrong sign does. Check an operator alone, not
+ * at the end of a network, with values and results of like size.
+ *
  * TUFF_OK: they agree. Errors: STATE (they do not: the message names the input, the element, both numbers; or the
  * validation layer sent messages meanwhile), else what building, compiling or running says. */
 TUFF_API tuff_result tuff_check_gradient(tuff_device *device, tuff_build_fn build, void *user,

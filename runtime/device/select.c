@@ -172,11 +172,12 @@ static void describe_features(const vulkan_instance *instance, candidate *c, con
                     || has_extension(extensions, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME),
                 "subgroup size control", "not used yet: kernels work with any subgroup size");
     add_feature(info, false, features11.storageBuffer16BitAccess, "16-bit storage",
-                "not used yet: everything is stored in 32 bits");
-    add_feature(info, false, features12.shaderFloat16, "float16 arithmetic", "not used yet: everything is float32");
+                "not used yet: no tensor has elements of 16 bits");
+    add_feature(info, false, features12.shaderFloat16, "float16 arithmetic", "not used yet: kernels count in float32");
     add_feature(info, false, features12.storageBuffer8BitAccess, "8-bit storage",
-                "not used yet: everything is stored in 32 bits");
-    add_feature(info, false, features12.shaderInt8, "int8 arithmetic", "not used yet: everything is float32");
+                "not used: uint8 is read out of words of 32 bits and written four to a word");
+    add_feature(info, false, features12.shaderInt8, "int8 arithmetic",
+                "not used yet: kernels count in float32 and int32");
     add_feature(info, false, has_extension(extensions, "VK_KHR_cooperative_matrix"), "VK_KHR_cooperative_matrix",
                 "not used yet: matrix products run on the ordinary units");
 }

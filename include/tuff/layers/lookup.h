@@ -9,7 +9,10 @@ extern "C" {
 #endif
 
 /* Indices are int32. One that is out of range reads and writes nowhere: what looks up gives NaN (of int32 the smallest
- * number), what adds leaves it out. Sums by index have the same bits each time. */
+ * number, of uint8 0), what adds leaves it out. Sums by index (scatter_add, index_add, the gradients of embedding,
+ * gather and index_select) have the same bits each time. They add one after the other in float32, as PyTorch's do
+ * (GPUs, where the list is long, with the roundings kept), so a row to which n are added may be off by n units in the
+ * last place of its largest partial sum. */
 
 typedef struct tuff_embedding_desc {
     const char *name;           /* NAME.weight is [count, features]; required without weight */
@@ -26,9 +29,10 @@ typedef struct tuff_embedding_desc {
 TUFF_API tuff_tensor *tuff_embedding(tuff_tensor *index, const tuff_embedding_desc *desc);
 
 /* torch.gather: y[i][j][k] = x[index[i][j][k]][j][k] for dim 0, and so on. index has x's rank; along other axes it may
- * be smaller. y has its shape. x float32 or int32. */
+ * be smaller. y has its shape. x of any type. */
 TUFF_API tuff_tensor *tuff_gather(tuff_tensor *x, int32_t dim, tuff_tensor *index);
-/* torch.index_select: x at the indices of a list, along dim. x float32 or int32. */
+/* torch.index_select: x at the indices of a list, along dim. x of any type; index has one axis (PyTorch takes a single
+ * index without axes as well). */
 TUFF_API tuff_tensor *tuff_index_select(tuff_tensor *x, int32_t dim, tuff_tensor *index);
 /* torch.scatter_add: x, and src[i][j][k] added at [index[i][j][k]][j][k] for dim 0, and so on. src and index have one
  * shape, along other axes than dim no larger than x's. */

@@ -66,7 +66,8 @@ TUFF_API tuff_tensor *tuff_l1_loss(tuff_tensor *input, tuff_tensor *target,
                                    const tuff_loss_desc *desc); /* torch.nn.functional.l1_loss; equal shapes */
 
 /* torch.nn.functional.smooth_l1_loss, whose beta is 1 by default and 0 for l1_loss; and huber_loss, whose delta is 1 by
- * default and above 0. Equal shapes. */
+ * default and above 0. Equal shapes. Where input or target is infinite the gradient is NaN (PyTorch's is
+ * the slope beyond the bend). */
 TUFF_API tuff_tensor *tuff_smooth_l1_loss(tuff_tensor *input, tuff_tensor *target, float beta,
                                           const tuff_loss_desc *desc);
 TUFF_API tuff_tensor *tuff_huber_loss(tuff_tensor *input, tuff_tensor *target, float delta, const tuff_loss_desc *desc);

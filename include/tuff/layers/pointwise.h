@@ -78,7 +78,7 @@ typedef struct tuff_gelu_desc {
     bool approximate_tanh; /* PyTorch's approximate="tanh"; else the exact one, with erf */
 } tuff_gelu_desc;
 TUFF_API tuff_tensor *tuff_gelu(tuff_tensor *x, const tuff_gelu_desc *desc); /* torch.nn.functional.gelu */
-TUFF_API tuff_tensor *tuff_silu(tuff_tensor *x);                             /* torch.nn.functional.silu */
+TUFF_API tuff_tensor *tuff_silu(tuff_tensor *x); /* torch.nn.functional.silu; 0 below -87.3, as mish */
 
 TUFF_API tuff_tensor *tuff_relu6(tuff_tensor *x); /* torch.nn.functional.relu6; gradient 0 at 0 and 6 */
 /* torch.nn.functional.elu; PyTorch's default alpha is 1 */

@@ -9,8 +9,9 @@
 extern "C" {
 #endif
 
-/* Types: float32 and int32 alike. Axes may be negative and then count from the end. Sizes are 1 or more throughout:
- * what would leave nothing is refused. Where strides can express it, a result is a view of its input and costs nothing.
+/* Types: float32, int32 and uint8 alike. Axes may be negative and then count from the end. Sizes are 1 or more
+ * throughout: what would leave nothing is refused. Where strides can express it, a result is a view of its input and
+ * costs nothing.
  */
 
 /* torch.reshape; one size may be -1. */
