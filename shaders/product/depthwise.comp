@@ -61,6 +61,7 @@ void main() {
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++) sums[r] += block[r];
     }
+    Columns columns = columns_of(p, n);
     [[unroll]] for (uint r = 0; r < ROWS; r++)
-        if (m + r < M) finish(p, m + r, n, sums[r]);
+        if (m + r < M) finish(p, m + r, n, sums[r], columns);
 }

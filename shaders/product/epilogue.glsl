@@ -33,6 +33,8 @@ layout(set = 0, binding = 3) readonly buffer E14 { vec4 e1_4[]; };
 layout(set = 0, binding = 4) readonly buffer E2 { float e2[]; };
 layout(set = 0, binding = 4) readonly buffer E24 { vec4 e2_4[]; };
 
+#define KIND_OF(extra) (EXTRA >> extra * 4 & 15u)
+
 uint column_stride() {
 #if LOADER == LOADER_PLAIN
     return LAYERED && K_part < K ? 1 : d_n;
@@ -67,7 +69,7 @@ uint strided(uint w, Place p, uint m, uint n, out uint stride) {
 
 // Where four neighbours of tensor `extra` lie; d is D's element, counted from D's first.
 uint extra_at(uint extra, Place p, uint m, uint n, uint d, out uint stride) {
-    uint kind = EXTRA >> extra * 4 & 15u, at = d;
+    uint kind = KIND_OF(extra), at = d;
     stride = column_stride();
     if (kind == EXTRA_STRIDED) {
         at = strided(record + extra * EXTRA_WORDS, p, m, n, stride);
@@ -78,15 +80,27 @@ uint extra_at(uint extra, Place p, uint m, uint n, uint d, out uint stride) {
     return at;
 }
 
-#define READ_EXTRA(extra, ONE, FOUR, value)                                                                            \
-    if ((EXTRA >> extra * 4 & 15u) != EXTRA_NONE) {                                                                    \
-        uint stride, at = extra_at(extra, p, m, n, d - d_first, stride);                                               \
-        if ((EXTRA >> extra * 4 & 15u) != EXTRA_STRIDED && D_MODE == MODE_ALONG_N) {                                   \
-            value = FOUR[at / 4];                                                                                      \
+#define READ_EXTRA(extra, e, value)                                                                                    \
+    {                                                                                                                  \
+        uint stride, at = extra_at(extra, p, m, n, d, stride);                                                         \
+        if (KIND_OF(extra) != EXTRA_STRIDED && D_MODE == MODE_ALONG_N) {                                               \
+            value = e##_4[at / 4];                                                                                     \
         } else {                                                                                                       \
-            for (uint c = 0; c < min(4, N - n); c++) value[c] = ONE[at + c * stride];                                  \
+            for (uint c = 0; c < min(4, N - n); c++) value[c] = e[at + c * stride];                                    \
         }                                                                                                              \
     }
+
+// The operands that all rows share, of the columns n .. n + 3: read once, since a row's own work may be less.
+struct Columns {
+    vec4 extra_1, extra_2;
+};
+Columns columns_of(Place p, uint n) {
+    const uint m = 0, d = 0;
+    Columns columns = Columns(vec4(0), vec4(0));
+    if (KIND_OF(0) == EXTRA_COLUMNS) READ_EXTRA(0, e1, columns.extra_1)
+    if (KIND_OF(1) == EXTRA_COLUMNS) READ_EXTRA(1, e2, columns.extra_2)
+    return columns;
+}
 
 vec4 epilogue_step(vec4 x, uint word, vec4 extra_1, vec4 extra_2) {
     uint which = word >> 8;
@@ -110,18 +124,18 @@ vec4 epilogue_step(vec4 x, uint word, vec4 extra_1, vec4 extra_2) {
 }
 
 // Stores the sums D(m, n .. n + 3), or what the epilogue makes of them.
-void finish(Place p, uint m, uint n, vec4 x) {
-    uint stride = column_stride(), d = p.d + m * row_stride() + n * stride;
+void finish(Place p, uint m, uint n, vec4 x, Columns columns) {
+    uint column = column_stride(), to = p.d + m * row_stride() + n * column, d = to - d_first;
     if (STEP_0 != 0) {
-        vec4 extra_1 = vec4(0), extra_2 = vec4(0);
-        READ_EXTRA(0, e1, e1_4, extra_1)
-        READ_EXTRA(1, e2, e2_4, extra_2)
+        vec4 extra_1 = columns.extra_1, extra_2 = columns.extra_2;
+        if (KIND_OF(0) > EXTRA_COLUMNS) READ_EXTRA(0, e1, extra_1)
+        if (KIND_OF(1) > EXTRA_COLUMNS) READ_EXTRA(1, e2, extra_2)
         [[unroll]] for (uint i = 0; i < EPILOGUE_STEPS; i++)
             x = epilogue_step(x, i == 0 ? STEP_0 : i == 1 ? STEP_1 : i == 2 ? STEP_2 : STEP_3, extra_1, extra_2);
     }
     if (D_MODE == MODE_ALONG_N) {
-        d4[d / 4] = x;
+        d4[to / 4] = x;
     } else {
-        for (uint c = 0; c < min(4, N - n); c++) d1[d + c * stride] = x[c];
+        for (uint c = 0; c < min(4, N - n); c++) d1[to + c * column] = x[c];
     }
 }

@@ -116,12 +116,13 @@ void main() {
 
     for (uint v = 0; v < VECTORS; v++, n += 4 * LANES) {
         uint count = n < N && !past ? min(ROWS, M - m0) : 0;
+        Columns columns = columns_of(p, min(n, N - 1));
         for (uint r = 0; r < count; r++) {
             vec4 x = sum_0;
             SECOND(if (v == 1) x = more_0;)
 #define PICK(i) x = r == i ? SECOND(v == 1 ? more_##i :) sum_##i : x;
             EACH_ROW(PICK)
-            finish(p, m0 + r, n, x);
+            finish(p, m0 + r, n, x, columns);
         }
     }
 }

@@ -100,10 +100,11 @@ void main() {
     // a loop, since the code of a store is long; the sums of its turn are picked, since registers have no index
     for (uint part = 0; part < PARTS; part++) {
         uint m = m0 + (part / SIDE * ACROSS + mine_m) * 4, n = n0 + (part % SIDE * ACROSS + mine_n) * 4;
+        Columns columns = columns_of(p, min(n, N - 1));
         [[unroll]] for (uint r = 0; r < 4; r++) {
             vec4 x = sums[r];
             [[unroll]] for (uint other = 1; other < PARTS; other++) x = part == other ? sums[other * 4 + r] : x;
-            if (m + r < M && n < N) finish(p, m + r, n, x);
+            if (m + r < M && n < N) finish(p, m + r, n, x, columns);
         }
     }
 }

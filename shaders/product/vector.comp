@@ -57,5 +57,6 @@ void main() {
     uint r = i / ACROSS, c = i % ACROSS;
     vec4 sum = vec4(0);
     for (uint s = 0; s < SHARERS; s++) sum += part[s][r][c];
-    if (m0 + r < M && n0 + c * 4 < N) finish(p, m0 + r, n0 + c * 4, sum);
+    n = n0 + c * 4;
+    if (m0 + r < M && n < N) finish(p, m0 + r, n, sum, columns_of(p, n));
 }
