@@ -428,7 +428,7 @@ static void test_one_pixel_is_plain(void **state) {
         double seconds;
         uint32_t count, gathers = 0;
         OK(tuff_program_profile(program, &seconds, entries, 32, &count));
-        assert_in_range(count, 3, 32);
+        assert_true(count >= 3 && count <= 32);
         for (uint32_t i = 0; i < count; i++)
             gathers += strstr(entries[i].kernel, "_WINDOW") || strstr(entries[i].kernel, "_PATCH");
         assert_int_equal(gathers, stride == 1 ? 0 : 3);
