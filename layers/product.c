@@ -232,6 +232,8 @@ tuff_result product_lower_variant(const product_lowering *whole, const product_v
     if (!splits) return call_sliced(&s);
     view partial;
     if (slices > 1) {
+        uint64_t needed = (uint64_t)s.p.k / product_longest_sum(lowering_device(lowering), variant) + 1;
+        while (slices < needed) slices *= 2;
         int64_t size = axis_size(&s.p, SLICE_K), part = (size + slices - 1) / slices;
         slices = (uint32_t)((size + part - 1) / part);
         TRY(lowering_scratch(lowering, count * slices, "partial sums", &partial));

@@ -188,7 +188,12 @@ static tuff_result call_kernels(const product_lowering *s) {
     const product *p = &s->p;
     const device_limits *limits = device_get_limits(lowering_device(s->lowering));
     const product_variant *variant = s->variant;
-    uint64_t batch = 1;
+    uint64_t batch = 1, longest = product_longest_sum(lowering_device(s->lowering), variant);
+    if (s->k_part > longest)
+        return error_set(TUFF_ERROR_UNSUPPORTED,
+                         "%s: a sum of %u terms, which this driver's loops can only make in parts of %llu, and this "
+                         "product cannot be split; use a smaller size, or another device",
+                         s->node->label, s->k_part, (unsigned long long)longest);
     for (uint32_t i = 0; i < BATCH_IN_KERNEL; i++) batch *= (uint64_t)p->batch[i];
     kernel_call call = { .kernel = variant->kernels[p->loader], .constant_count = CONSTANTS, .operand_count = 3 };
     call.constants[0] = variant->row ? limits->subgroup_size : 0;

@@ -1,6 +1,8 @@
 /* The epilogue of products: which chains their kernels can run, and where its further inputs lie. */
 #include "layers/product_internal.h"
+#include "runtime/model/model.h"
 
+#include <math.h>
 #include <string.h>
 
 /* As in shaders/product/epilogue.glsl. */
@@ -65,9 +67,19 @@ static bool translate(const chain *chain, epilogue *out) {
     return chain->output_count == 1 && chain->outputs[0] == x;
 }
 
+/* Sums in parts have no epilogue: it would see the parts. The terms are counted from the sizes, as if there were one
+ * product: K^2 = (M K) (K N) / (M N). */
+static bool may_need_parts(const node *node) {
+    double terms =
+        sqrt((double)tuff_shape_count(&node->inputs[0]->shape) * (double)tuff_shape_count(&node->inputs[1]->shape)
+             / (double)tuff_shape_count(&node->outputs[0]->shape));
+    return terms > device_get_limits(node_graph(node)->model->device)->loop_turns / 2;
+}
+
 bool product_accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
                               uint32_t extra_count) {
     epilogue epilogue;
+    if (may_need_parts(node)) return false;
     if (extra_count > PRODUCT_EXTRAS || !translate(chain, &epilogue)) return false;
     for (uint32_t i = 0; i < extra_count; i++) {
         tuff_shape shape;

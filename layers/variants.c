@@ -194,6 +194,12 @@ tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64
                      forced);
 }
 
+uint64_t product_longest_sum(const tuff_device *device, const product_variant *variant) {
+    /* half of the turns, since taps and stores are loops as well */
+    uint64_t turns = device_get_limits(device)->loop_turns / 2;
+    return turns * (variant->row ? variant->step_k : 1);
+}
+
 uint32_t product_split(const tuff_device *device, const product_variant *variant, uint64_t m, uint64_t n, uint32_t k,
                        uint64_t batch, uint32_t *k_part) {
     const device_limits *limits = device_get_limits(device);
@@ -201,9 +207,10 @@ uint32_t product_split(const tuff_device *device, const product_variant *variant
     /* a part must be worth the sum over the parts that follows */
     uint64_t wanted = limits->cpu ? 16 : 256, least = limits->cpu ? 512 : 128, grain = 16;
     if (variant->flat && !limits->cpu) wanted = 2048, least = 64; /* most of a workgroup's lanes may be idle */
-    uint64_t parts = tiles < wanted ? wanted / tiles : 1;
+    uint64_t parts = tiles < wanted ? wanted / tiles : 1, needed = divide_up(k, product_longest_sum(device, variant));
     if (parts > k / least) parts = k / least;
     if (device_force(device, "split")) parts = 3, grain = 4;
+    if (parts < needed) parts = needed;
     *k_part = k;
     if (parts < 2) return 1;
     uint64_t part = divide_up(divide_up(k, parts), grain) * grain;

@@ -45,6 +45,9 @@ const product_variant *product_variant_depthwise(void);
 tuff_result product_variant_choose(const tuff_device *device, uint64_t m, uint64_t n, uint64_t k, uint64_t batch,
                                    const product_variant **out);
 
+/* The longest sum over k that one invocation of a variant makes: lavapipe ends loops after 65,535 turns. */
+uint64_t product_longest_sum(const tuff_device *device, const product_variant *variant);
+
 /* In how many parts a sum over k is split, so that all of a device works: 1 for not at all. Parts have *k_part steps.
  */
 uint32_t product_split(const tuff_device *device, const product_variant *variant, uint64_t m, uint64_t n, uint32_t k,

@@ -96,7 +96,7 @@ void main() {
     {
 #define LOAD_A(i) load_a(rows[i], k + steps[i], p.k_end)
 #endif
-    for (; k < p.k_end; k += 4) {
+    for (; k < p.k_end; k += 4) { // a whole product, or one tap
         mat4 b = load_four(p, k, n);
         SECOND(mat4 b_more = load_four(p, k, n + 4 * LANES);)
         vec4 held[MOST_LOADS];

@@ -403,6 +403,46 @@ static void test_epilogue_is_fused(void **state) {
     }
 }
 
+/* Sums whose loops would make more turns than lavapipe allows: of a convolution's weights over all pixels, and of a
+ * product with an epilogue, which cannot be split with it. All is 1, so that sums are exact. */
+static void test_long_sums(void **state) {
+    (void)state;
+    enum { SIDE = 520, CHANNELS = 32, TERMS = 270001 };
+    checks c;
+    begin(&c, "");
+    const ref_convolution spec = { .stride = { 1, 1 }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, CHANNELS, SIDE, SIDE));
+    tuff_tensor *w = tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(4, CHANNELS, 3, 3)), *outputs[2];
+    OK(tuff_gradients(tuff_sum(apply_conv(x, w, NULL, &spec), NULL), &w, 1, &outputs[0]));
+    tuff_tensor *a = tuff_input(c.graph, "a", TUFF_F32, TUFF_SHAPE(2, TERMS));
+    tuff_tensor *b = tuff_input(c.graph, "b", TUFF_F32, TUFF_SHAPE(TERMS, 3));
+    outputs[1] = tuff_relu(tuff_scale(tuff_matmul(a, b, NULL), 1, 1));
+    tuff_program *program;
+    OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2, .evaluate = true },
+                    &program));
+    static float weights[4 * CHANNELS * 9];
+    enum { ALL = CHANNELS * SIDE * SIDE };
+    float *ones = malloc(ALL * sizeof *ones);
+    for (uint32_t i = 0; i < ALL; i++) ones[i] = 1;
+    OK(tuff_write(program, x, ones, ALL * sizeof *ones));
+    OK(tuff_write(program, a, ones, 2 * TERMS * sizeof *ones));
+    OK(tuff_write(program, b, ones, 3 * TERMS * sizeof *ones));
+    free(ones);
+    OK(tuff_run(program));
+    OK(tuff_read(program, outputs[0], weights, sizeof weights));
+    for (uint32_t i = 0; i < 4 * CHANNELS * 9; i++) {
+        uint32_t met_y = SIDE - (i / 3 % 3 != 1), met_x = SIDE - (i % 3 != 1);
+        assert_true(weights[i] == (float)(met_y * met_x));
+    }
+    float sums[6];
+    OK(tuff_read(program, outputs[1], sums, sizeof sums));
+    for (uint32_t i = 0; i < 6; i++) assert_true(sums[i] == TERMS + 1);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+}
+
 /* A kernel of one pixel that meets each pixel in its place gathers nothing, forward and for both gradients. */
 static void test_one_pixel_is_plain(void **state) {
     (void)state;
@@ -512,7 +552,7 @@ int main(int argc, char **argv) {
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
     static const char *const ways[] = { "staging", "wide=0", "split", "split,slice=4096" };
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 4];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 5];
     static char names[sizeof rows / sizeof *rows][64];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
@@ -522,6 +562,7 @@ int main(int argc, char **argv) {
         tests[done++] = (struct CMUnitTest){ "depthwise", test_depthwise, NULL, NULL, (void *)(uintptr_t)ways[i] };
     if (!tile) {
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_long_sums);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_one_pixel_is_plain);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_split);
