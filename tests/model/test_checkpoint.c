@@ -254,11 +254,11 @@ static outcome run(const network_case *c, way way) {
     return o;
 }
 
-/* Bit by bit. But where all sums that can be are split by force, a product with an epilogue is not, and may be computed
- * again without: there the steps drift apart by rounding. */
+/* Bit by bit. But where all sums that can be are split by force, a product with an epilogue is not, and in "crossing"
+ * one is computed again without: there the steps drift apart by rounding. */
 static void check_same(const char *name, const outcome *plain, const outcome *marked) {
     const char *force = getenv("TUFF_FORCE");
-    bool split = force && strstr(force, "split");
+    bool split = force && strstr(force, "split") && strcmp(name, "crossing") == 0;
     assert_int_equal(plain->count, marked->count);
     for (size_t i = 0; i < plain->count; i++) {
         if (!isfinite(plain->numbers[i])) fail_msg("%s: number %zu is %g", name, i, (double)plain->numbers[i]);
