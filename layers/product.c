@@ -4,6 +4,7 @@
 #include "layers/flat.h"
 #include "layers/product_internal.h"
 #include "layers/tuner.h"
+#include "layers/winograd.h"
 #include "runtime/program/view.h"
 
 #include <stdlib.h>
@@ -147,6 +148,10 @@ static void take_slice(product_lowering *s, slice_axis axis, int64_t begin, int6
     }
 }
 
+void product_take_images(product_lowering *s, int64_t begin, int64_t count) {
+    take_slice(s, s->p.loader == LOADER_PATCH ? SLICE_K : SLICE_M, begin, count);
+}
+
 static int64_t axis_size(const product *p, slice_axis axis) {
     if (p->loader != LOADER_PLAIN) return p->image.images;
     return axis == SLICE_M ? p->m : axis == SLICE_N ? p->n : axis == SLICE_K ? p->k : p->batch[axis - SLICE_BATCH];
@@ -218,19 +223,20 @@ uint64_t product_batch(const product *p) {
 }
 
 bool product_can_split(const product_lowering *s) {
-    return !s->node->chain && s->p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s->p);
+    return !s->chain && s->p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s->p);
 }
 
-tuff_result product_lower_variant(const product_lowering *whole, const product_variant *variant) {
+static tuff_result lower_variant(const product_lowering *whole) {
     product_lowering s = *whole;
     lowering *lowering = s.lowering;
+    const product_variant *variant = s.variant;
     uint64_t m = (uint64_t)s.p.m, n = (uint64_t)s.p.n, batch = product_batch(&s.p), count = m * n * batch;
-    s.variant = variant;
     s.k_part = (uint32_t)s.p.k;
     bool splits = product_can_split(&s);
     uint32_t slices = splits ? slices_of_k(&s) : 1;
     if (!splits) return call_sliced(&s);
-    view partial;
+    view partial, out = *s.p.d.view;
+    out.offset += (uint64_t)s.p.d.offset;
     if (slices > 1) {
         uint64_t needed = (uint64_t)s.p.k / product_longest_sum(lowering_device(lowering), variant) + 1;
         while (slices < needed) slices *= 2;
@@ -238,7 +244,7 @@ tuff_result product_lower_variant(const product_lowering *whole, const product_v
         slices = (uint32_t)((size + part - 1) / part);
         TRY(lowering_scratch(lowering, count * slices, "partial sums", &partial));
         TRY(call_partial(&s, &partial, count, slices));
-        return lower_sum_parts(lowering, &partial, slices, count, count, whole->p.d.view);
+        return lower_sum_parts(lowering, &partial, slices, count, count, &out);
     }
     slice_axis axis;
     if (!find_axis(&s, &axis))
@@ -253,7 +259,11 @@ tuff_result product_lower_variant(const product_lowering *whole, const product_v
     TRY(lowering_scratch(lowering, count * s.parts, "partial sums", &partial));
     write_to(&s, &partial, 0);
     TRY(product_call(&s));
-    return lower_sum_parts(lowering, &partial, s.parts, count, count, whole->p.d.view);
+    return lower_sum_parts(lowering, &partial, s.parts, count, count, &out);
+}
+
+tuff_result product_lower_way(const product_lowering *whole) {
+    return whole->winograd ? winograd_lower(whole) : lower_variant(whole);
 }
 
 static void exchange(int64_t *a, int64_t *b) {
@@ -318,27 +328,50 @@ static void image_to_matrix(product_lowering *s) {
     for (uint32_t i = 0; i < s->extra_count; i++) s->extras[i].x = extra_strides[i];
 }
 
-tuff_result product_lower(lowering *lowering, const node *node, const product *product) {
-    product_lowering s = { .lowering = lowering, .node = node, .p = *product, .parts = 1 };
-    product_matrix *const matrices[] = { &s.p.a, &s.p.b, &s.p.d };
-    TRY(check_numbers(&s));
-    product_find_extras(&s);
-    if (s.p.loader != LOADER_PLAIN) image_to_matrix(&s);
-    collapse_batch(&s);
+/* Brings what is asked for into the shape in which variants are chosen and kernels called. */
+static void prepare(product_lowering *s) {
+    product *p = &s->p;
+    product_matrix *const matrices[] = { &p->a, &p->b, &p->d };
+    if (p->loader != LOADER_PLAIN) image_to_matrix(s);
+    collapse_batch(s);
     /* a stride along an axis of size 1 says nothing */
     for (uint32_t i = 0; i < 3; i++) {
-        int64_t rows = i == 1 ? s.p.k : s.p.m, columns = i == 0 ? s.p.k : s.p.n;
+        int64_t rows = i == 1 ? p->k : p->m, columns = i == 0 ? p->k : p->n;
         if (rows == 1) matrices[i]->row = 0;
         if (columns == 1) matrices[i]->column = 0;
     }
-    if (s.p.loader != LOADER_PLAIN) {
-        s.p.image.images = s.p.image.view->shape.sizes[0];
-        s.p.image.volume = is_volume(&s.p.image);
+    if (p->loader != LOADER_PLAIN) {
+        p->image.images = p->image.view->shape.sizes[0];
+        p->image.volume = is_volume(&p->image);
     }
-    if (s.p.loader == LOADER_PLAIN && s.p.n == 1 && s.p.m > 1) turn(&s);
-    if (s.p.depthwise) return product_lower_variant(&s, product_variant_depthwise());
-    TRY(product_variant_choose(lowering_device(lowering), (uint64_t)s.p.m, (uint64_t)s.p.n, (uint64_t)s.p.k,
-                               product_batch(&s.p), &s.variant));
+    if (p->loader == LOADER_PLAIN && p->n == 1 && p->m > 1) turn(s);
+}
+
+static tuff_result choose(product_lowering *s) {
+    const product *p = &s->p;
+    return product_variant_choose(lowering_device(s->lowering), (uint64_t)p->m, (uint64_t)p->n, (uint64_t)p->k,
+                                  product_batch(p), &s->variant);
+}
+
+tuff_result product_lower_matrices(lowering *lowering, const node *node, const product *product) {
+    product_lowering s = { .lowering = lowering, .node = node, .p = *product, .parts = 1 };
+    TRY(check_numbers(&s));
+    prepare(&s);
+    TRY(choose(&s));
+    return lower_variant(&s);
+}
+
+tuff_result product_lower(lowering *lowering, const node *node, const product *product) {
+    product_lowering s = { .lowering = lowering, .node = node, .chain = node->chain, .p = *product, .parts = 1 };
+    TRY(check_numbers(&s));
+    product_find_extras(&s);
+    prepare(&s);
+    if (s.p.depthwise) {
+        s.variant = product_variant_depthwise();
+        return lower_variant(&s);
+    }
+    TRY(choose(&s));
+    s.winograd = winograd_pays(&s);
     TRY(product_tune(&s));
-    return product_lower_variant(&s, s.variant);
+    return product_lower_way(&s);
 }

@@ -183,6 +183,34 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
 }
 
+tuff_result product_fill_call(const product_lowering *s, kernel_call *call) {
+    const product *p = &s->p;
+    uint32_t *params = call->params;
+    call->constant_count = CONSTANTS;
+    call->constants[1] = s->a_mode;
+    call->constants[2] = s->b_mode;
+    call->constants[3] = s->d_mode;
+    call->constants[CONSTANT_VOLUME] = p->loader != LOADER_PLAIN && p->image.volume;
+    call->operand_count = 3;
+    memcpy(call->operands, s->operands, 3 * sizeof *call->operands);
+    params[0] = (uint32_t)p->m;
+    params[1] = (uint32_t)p->n;
+    params[2] = (uint32_t)p->k;
+    params[3] = s->k_part;
+    params[6] = s->a_first;
+    params[7] = s->b_first;
+    params[8] = s->d_first;
+    params[9] = (uint32_t)p->d.row;
+    params[10] = (uint32_t)p->b.row;
+    params[11] = (uint32_t)p->b.column;
+    if (p->loader == LOADER_PLAIN)
+        plain_params(p, params);
+    else
+        image_params(p, params);
+    call->param_count = p->loader == LOADER_PLAIN ? 27 : 32;
+    return product_add_epilogue(s, call);
+}
+
 /* The kernels for up to BATCH_IN_KERNEL axes of the batch; starts are in a_first, b_first and d_first. */
 static tuff_result call_kernels(const product_lowering *s) {
     const product *p = &s->p;
@@ -195,34 +223,14 @@ static tuff_result call_kernels(const product_lowering *s) {
                          "product cannot be split; use a smaller size, or another device",
                          s->node->label, s->k_part, (unsigned long long)longest);
     for (uint32_t i = 0; i < BATCH_IN_KERNEL; i++) batch *= (uint64_t)p->batch[i];
-    kernel_call call = { .kernel = variant->kernels[p->loader], .constant_count = CONSTANTS, .operand_count = 3 };
+    kernel_call call = { .kernel = variant->kernels[p->loader] };
+    uint32_t *params = call.params;
+    TRY(product_fill_call(s, &call));
     call.constants[0] = variant->row ? limits->subgroup_size : 0;
-    call.constants[1] = s->a_mode;
-    call.constants[2] = s->b_mode;
-    call.constants[3] = s->d_mode;
     /* reading one by one costs more than the test for the end: one pipeline for both */
     call.constants[4] = p->k % variant->step_k != 0 || s->k_part % variant->step_k != 0 || s->a_mode == MODE_ONE;
     call.constants[5] = batch * s->parts > 1;
-    call.constants[CONSTANT_VOLUME] = p->loader != LOADER_PLAIN && p->image.volume;
-    memcpy(call.operands, s->operands, 3 * sizeof *call.operands);
-    uint32_t *params = call.params;
-    params[0] = (uint32_t)p->m;
-    params[1] = (uint32_t)p->n;
-    params[2] = (uint32_t)p->k;
-    params[3] = s->k_part;
     params[4] = (uint32_t)batch;
-    params[6] = s->a_first;
-    params[7] = s->b_first;
-    params[8] = s->d_first;
-    params[9] = (uint32_t)p->d.row;
-    params[10] = (uint32_t)p->b.row;
-    params[11] = (uint32_t)p->b.column;
-    if (p->loader == LOADER_PLAIN)
-        plain_params(p, params);
-    else
-        image_params(p, params);
-    call.param_count = p->loader == LOADER_PLAIN ? 27 : 32;
-    TRY(product_add_epilogue(s, &call));
     uint64_t tiles = product_variant_groups(variant, limits, (uint64_t)p->m, (uint64_t)p->n);
     call.groups[0] = (uint32_t)(tiles < MAX_GROUPS ? tiles : MAX_GROUPS);
     call.groups[1] = (uint32_t)divide_up(tiles, call.groups[0]);

@@ -98,8 +98,8 @@ static int64_t stride_along(const view *view, const tuff_shape *output, uint32_t
 
 void product_find_extras(product_lowering *s) {
     const tuff_shape *output = &s->node->outputs[0]->shape;
-    if (!s->node->chain) return;
-    s->extra_count = s->node->chain->input_count ? s->node->chain->input_count - 1 : 0;
+    if (!s->chain) return;
+    s->extra_count = s->chain->input_count ? s->chain->input_count - 1 : 0;
     for (uint32_t i = 0; i < s->extra_count; i++) {
         product_extra *e = &s->extras[i];
         e->view = lowering_view(s->lowering, s->node->inputs[s->p.own_inputs + i]);
@@ -188,7 +188,7 @@ static void extra_words(const product *p, const product_extra *e, uint32_t *word
 /* The steps' constants, the extra inputs' bindings, and the record: an image's words, the extra inputs', the chain's
  * constants. */
 tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
-    const chain *chain = s->node->chain;
+    const chain *chain = s->chain;
     const product *p = &s->p;
     epilogue epilogue = { 0 };
     bool volume = p->loader != LOADER_PLAIN && p->image.volume, record = volume;

@@ -22,8 +22,10 @@ typedef struct product_extra {
 typedef struct product_lowering {
     lowering *lowering;
     const node *node;
-    product p; /* with a collapsed batch; of one slice */
+    const chain *chain; /* the epilogue; NULL: none */
+    product p;          /* with a collapsed batch; of one slice */
     const product_variant *variant;
+    bool winograd; /* a convolution by way of winograd.c */
     product_extra extras[PRODUCT_EXTRAS];
     uint32_t extra_count;
     uint32_t parts, k_part; /* of a sum that the kernel splits */
@@ -36,8 +38,12 @@ typedef struct product_lowering {
 uint64_t product_batch(const product *p);
 /* Whether the sum over k may be made in parts. */
 bool product_can_split(const product_lowering *s);
-/* The kernels of a product, of which all but the variant is known, with this variant. */
-tuff_result product_lower_variant(const product_lowering *whole, const product_variant *variant);
+/* The kernels of a product, of which all is known, by its variant or Winograd's way. */
+tuff_result product_lower_way(const product_lowering *whole);
+/* A product of matrices without an epilogue, within a node's kernels. */
+tuff_result product_lower_matrices(lowering *lowering, const node *node, const product *product);
+/* Leaves the images [begin, begin + count) of a convolution. */
+void product_take_images(product_lowering *s, int64_t begin, int64_t count);
 
 /* product_epilogue.c */
 void product_find_extras(product_lowering *s);
@@ -46,6 +52,8 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
 
 /* product_call.c: the kernels for what fits into bindings. */
 tuff_result product_call(product_lowering *s);
+/* What all kernels of a product take: constants, operands and parameters, but neither kernel nor workgroups. */
+tuff_result product_fill_call(const product_lowering *s, kernel_call *call);
 /* Sets the operands and how they are read: a_mode, b_mode, d_mode. */
 void product_find_modes(product_lowering *s);
 /* n / d = (high word of n * magic + n) >> shift for n below 2^31 (Granlund and Montgomery). */

@@ -1,6 +1,8 @@
 /* Choosing among the product's variants by measuring. */
 #include "layers/tuner.h"
 
+#include "layers/winograd.h"
+
 #include "runtime/device/choices.h"
 #include "runtime/program/trial.h"
 
@@ -22,8 +24,11 @@ static void write_class(product_lowering *s, char text[CLASS_TEXT]) {
     static const char *const loaders[LOADER_COUNT] = { "plain", "window", "patch" };
     const product *p = &s->p;
     product_find_modes(s);
-    snprintf(text, CLASS_TEXT, "product:%s,%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
-             s->variant->row ? "row" : "tile", loaders[p->loader],
+    char kernel[24] = "";
+    if (winograd_fits(s))
+        snprintf(kernel, sizeof kernel, "%lldx%lld", (long long)p->image.kernel[1], (long long)p->image.kernel[2]);
+    snprintf(text, CLASS_TEXT, "product:%s,%s%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
+             s->variant->row ? "row" : "tile", loaders[p->loader], kernel,
              p->loader != LOADER_PLAIN && p->image.volume ? "3d" : "", (unsigned long long)next_power(p->m),
              (unsigned long long)next_power(p->n), (unsigned long long)next_power(p->k),
              (unsigned long long)next_power((int64_t)product_batch(p)), s->a_mode, s->b_mode, s->d_mode,
@@ -34,13 +39,24 @@ static void write_class(product_lowering *s, char text[CLASS_TEXT]) {
 
 typedef struct race {
     const product_lowering *s;
-    const product_variant *variants[MOST_WAYS];
-    uint32_t count, standard; /* standard: the rules' one among them */
+    const product_variant *variants[MOST_WAYS]; /* NULL: Winograd's way, with the rules' variant */
+    uint32_t count, standard;                   /* standard: the rules' way among them */
 } race;
+
+static void take_way(product_lowering *s, const product_variant *variant) {
+    s->winograd = !variant;
+    if (variant) s->variant = variant;
+}
+
+static const char *way_name(const product_variant *variant) {
+    return variant ? variant->name : "winograd";
+}
 
 static tuff_result lower_way(const void *context, uint32_t way) {
     const race *race = context;
-    return product_lower_variant(race->s, race->variants[way]);
+    product_lowering s = *race->s;
+    take_way(&s, race->variants[way]);
+    return product_lower_way(&s);
 }
 
 /* Of the kind that the device gets, and of the family that is forced; where texels can be fetched those without lose
@@ -60,6 +76,10 @@ static void find_candidates(const product_lowering *s, race *race) {
         if (variant == s->variant) race->standard = race->count;
         race->variants[race->count++] = variant;
     }
+    const char *winograd = device_force(device, "winograd");
+    if (race->count == MOST_WAYS || (winograd && strcmp(winograd, "0") == 0) || !winograd_fits(s)) return;
+    if (s->winograd) race->standard = race->count;
+    race->variants[race->count++] = NULL;
 }
 
 uint32_t tuner_winner(const double *seconds, uint32_t count, uint32_t standard) {
@@ -70,45 +90,47 @@ uint32_t tuner_winner(const double *seconds, uint32_t count, uint32_t standard) 
 }
 
 static void log_race(const tuff_device *device, const char *class, const race *race, const double *seconds,
-                     const product_variant *best) {
+                     const char *best) {
     char text[512] = "";
     for (uint32_t i = 0; i < race->count; i++) {
         size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%s %.4g ms", i ? ", " : "", race->variants[i]->name,
+        snprintf(text + used, sizeof text - used, "%s%s %.4g ms", i ? ", " : "", way_name(race->variants[i]),
                  seconds[i] * 1e3);
     }
-    device_log(device, TUFF_LOG_INFO, "measured %s: %s; it gets %s", class, text, best->name);
+    device_log(device, TUFF_LOG_INFO, "measured %s: %s; it gets %s", class, text, best);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------ */
 
-/* NULL: a variant that this library does not have, or that cannot run. */
-static const product_variant *find_variant(const race *race, const char *name) {
-    for (uint32_t i = 0; name && i < race->count; i++)
-        if (strcmp(race->variants[i]->name, name) == 0) return race->variants[i];
-    return NULL;
+/* `count`: a way that this library does not have, or that cannot run. */
+static uint32_t find_way(const race *race, const char *name) {
+    uint32_t way = 0;
+    while (way < race->count && !(name && strcmp(way_name(race->variants[way]), name) == 0)) way++;
+    return way;
 }
 
 tuff_result product_tune(product_lowering *s) {
     tuff_device *device = lowering_device(s->lowering);
-    if (!device_tunes(device)) return TUFF_OK;
+    const char *winograd = device_force(device, "winograd");
+    if (!device_tunes(device) || (winograd && s->winograd)) return TUFF_OK;
     race race = { .s = s };
     find_candidates(s, &race);
     if (race.count < 2) return TUFF_OK;
     char class[CLASS_TEXT];
     write_class(s, class);
-    const product_variant *chosen = find_variant(&race, choice_find(device, class));
-    if (!chosen) {
+    uint32_t chosen = find_way(&race, choice_find(device, class));
+    if (chosen == race.count) {
         double seconds[MOST_WAYS];
         tuff_result result = lowering_time(s->lowering, lower_way, &race, race.count, seconds);
         if (result != TUFF_OK) {
             device_log(device, TUFF_LOG_INFO, "%s is not measured: %s", class, tuff_last_message());
             return result == TUFF_ERROR_DEVICE_LOST ? result : TUFF_OK;
         }
-        chosen = race.variants[tuner_winner(seconds, race.count, race.standard)];
-        log_race(device, class, &race, seconds, chosen);
-        TRY(choice_make(device, class, chosen->name));
+        chosen = tuner_winner(seconds, race.count, race.standard);
+        const char *name = way_name(race.variants[chosen]);
+        log_race(device, class, &race, seconds, name);
+        TRY(choice_make(device, class, name));
     }
-    s->variant = chosen;
+    take_way(s, race.variants[chosen]);
     return TUFF_OK;
 }

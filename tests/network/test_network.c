@@ -122,7 +122,15 @@ static float *read_state(tuff_model *model, const char *name, int64_t *count) {
     return floats;
 }
 
-/* The relative L2 distance of Tuff's elements from the stored ones, in units of 4 times PyTorch's own. */
+/* How many times PyTorch's own distance is allowed. With Winograd's convolution forced on images this small four times
+ * as much: its rounding decides otherwise where pixels of a pooling window are almost equal, as PyTorch's does, and one
+ * such pixel moves its part of the gradient. */
+static double allowance(void) {
+    const char *force = getenv("TUFF_FORCE");
+    return force && strstr(force, "winograd") ? 16 : 4;
+}
+
+/* The relative L2 distance of Tuff's elements from the stored ones, in units of what is allowed. */
 static double compare(const fixtures *f, const char *key, const float *got, int64_t count) {
     const fixture *want = fixtures_find(f, key);
     assert_non_null(want);
@@ -135,7 +143,7 @@ static double compare(const fixtures *f, const char *key, const float *got, int6
     }
     double distance = sqrt(difference / norm);
     print_message("%-13s %.2e, PyTorch's float32 %.2e\n", key, distance, want->distance);
-    return distance / (4 * want->distance);
+    return distance / (allowance() * want->distance);
 }
 
 static void test_pytorch(void **state) {

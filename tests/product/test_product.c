@@ -303,6 +303,10 @@ static void add_convs(checks *c, const char *force) {
           { .stride = { 2, 2 }, .padding = { 2, 2 }, .dilation = { 2, 2 }, .groups = 2 },
           true },
         { TUFF_SHAPE(1, 16, 6, 5), TUFF_SHAPE(36, 16, 5, 3), { .stride = { 3, 2 }, .padding = { 2, 1 } }, true },
+        { TUFF_SHAPE(3, 8, 11, 13), TUFF_SHAPE(12, 8, 3, 3), { .padding = { 1, 1 } }, true },
+        { TUFF_SHAPE(1, 4, 3, 6), TUFF_SHAPE(4, 4, 3, 3), { .padding = { 2, 0 } }, true },
+        { TUFF_SHAPE(2, 12, 9, 7), TUFF_SHAPE(8, 12, 4, 4), { .padding = { 2, 1 } }, true },
+        { TUFF_SHAPE(2, 8, 7, 5), TUFF_SHAPE(20, 8, 5, 5), { .padding = { 2, 2 } }, true },
         { TUFF_SHAPE(2, 8, 21), TUFF_SHAPE(12, 8, 5), { .stride = { 2 }, .padding = { 2 } }, true },
         { TUFF_SHAPE(2, 4, 5, 6, 7), TUFF_SHAPE(8, 4, 3, 3, 3), { .padding = { 1, 1, 1 } }, true },
         { TUFF_SHAPE(2, 3, 7, 5, 6),
@@ -544,10 +548,15 @@ static void test_split(void **state) {
  * row32-texels is slow to compile and has a cell of the matrix. */
 int main(int argc, char **argv) {
     (void)argv;
-    static const char *const rows[] = { "product=row8", "product=row16,wide=0", "product=row16-texels",
-                                        "product=row32,split", TUNED };
+    static const char *const rows[] = { "product=row8",
+                                        "product=row16,wide=0",
+                                        "product=row16-texels",
+                                        "product=row32,split",
+                                        "winograd=1",
+                                        "winograd=1,split",
+                                        TUNED };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
-                                         "product=tile4" };
+                                         "product=tile4", "product=tile,winograd=100000" };
     bool tile = argc > 1;
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;

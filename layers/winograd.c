@@ -1,0 +1,303 @@
+/* Winograd's convolution: tiles of the image and the kernel are transformed (shaders/product/winograd.glsl), so that a
+ * tile of OUTPUTS x OUTPUTS results takes one multiplication for each of SIDE x SIDE places and channel, in place of
+ * OUTPUTS x OUTPUTS x TAPS x TAPS. For each place that is a product of matrices:
+ *
+ *   forward, and the input's gradient   [tiles] x [C] times [C] x [N], whose results are transformed back
+ *   the weights' gradient               [C] x [tiles] times [tiles] x [N], over tiles of the image and of the gradient
+ *
+ * The input's gradient is the forward pass with the kernel turned round. Images go in chunks that bound the scratch
+ * memory. */
+#include "layers/winograd.h"
+
+#include "layers/flat.h"
+#include "runtime/program/view.h"
+
+/* As in shaders/product. */
+enum { ROLE_IMAGE, ROLE_FILTER, ROLE_RESULT_GRADIENT, ROLE_FILTER_GRADIENT };
+enum { CONSTANT_ROLE = 0, CONSTANT_TAPS = 12, WINOGRAD_CONSTANTS };
+enum { SIDE = 6, PLACES = SIDE * SIDE, LANES = 64 };
+enum { CHUNK = 1 << 23 }; /* numbers of the image's or the sums' tiles at once: with fewer the products get short */
+
+/* Sizes of a convolution that goes this way. */
+typedef struct plan {
+    uint32_t outputs, taps; /* along one axis */
+    int64_t tiles_h, tiles_w, channels, columns;
+    int64_t images; /* of a chunk */
+    bool turned;    /* the kernel: the image is walked against its taps */
+} plan;
+
+/* What a transform reads: images with tiles all over; strides and sizes in elements and pixels. */
+typedef struct source {
+    view view;
+    int64_t images, channels;
+    int64_t n, h, w; /* strides */
+    int64_t first;   /* from the view's own element */
+    int64_t size[2], corner[2], step;
+} source;
+
+static uint64_t divide_up(uint64_t a, uint64_t b) {
+    return (a + b - 1) / b;
+}
+
+static void set_groups(kernel_call *call, uint64_t invocations) {
+    uint64_t groups = divide_up(invocations, LANES);
+    call->groups[0] = (uint32_t)(groups < MAX_GROUPS ? groups : MAX_GROUPS);
+    call->groups[1] = (uint32_t)divide_up(groups, call->groups[0]);
+    call->groups[2] = 1;
+}
+
+static plan plan_of(const product_lowering *s) {
+    const char *force = device_force(lowering_device(s->lowering), "winograd");
+    int64_t chunk = force ? strtoll(force, NULL, 10) : CHUNK;
+    const product *p = &s->p;
+    plan plan = { .taps = (uint32_t)p->image.kernel[1], .columns = p->n, .channels = p->image.channels };
+    plan.outputs = SIDE + 1 - plan.taps;
+    plan.tiles_h = (int64_t)divide_up((uint64_t)p->image.grid[1], plan.outputs);
+    plan.tiles_w = (int64_t)divide_up((uint64_t)p->image.grid[2], plan.outputs);
+    plan.turned = p->image.advance[2] < 0;
+    int64_t most = plan.channels > plan.columns ? plan.channels : plan.columns;
+    plan.images = chunk / (PLACES * plan.tiles_h * plan.tiles_w * most);
+    if (plan.images < 1) plan.images = 1;
+    if (plan.images > p->image.images) plan.images = p->image.images;
+    return plan;
+}
+
+bool winograd_fits(const product_lowering *s) {
+    const product *p = &s->p;
+    const product_image *image = &p->image;
+    bool window = p->loader == LOADER_WINDOW;
+    if (p->loader == LOADER_PLAIN || p->depthwise || image->volume || product_batch(p) != 1) return false;
+    if (image->kernel[1] != image->kernel[2] || image->kernel[1] < 3 || image->kernel[1] > 5) return false;
+    for (uint32_t i = 1; i < IMAGE_AXES; i++)
+        if (image->scale[i] != 1 || image->divide[i] != 1 || image->advance[i] != image->advance[1]) return false;
+    if (image->advance[1] != 1 && image->advance[1] != -1) return false;
+    if (!wide_allowed(s->lowering) || image->channels % 4 || p->n % 4) return false;
+    product_lowering modes = *s;
+    product_find_modes(&modes);
+    if (modes.a_mode == 0 || modes.b_first % 4) return false;
+    if (!window && (modes.b_mode == 0 || modes.d_mode == 0)) return false;
+    const plan plan = plan_of(s);
+    uint64_t most = bindable_elements(s->lowering), scratch = lowering_scratch_limit(s->lowering);
+    uint64_t tiles = (uint64_t)(plan.tiles_h * plan.tiles_w * PLACES * plan.images);
+    if (scratch < most) most = scratch;
+    return tiles * (uint64_t)plan.channels <= most && tiles * (uint64_t)plan.columns <= most
+           && (uint64_t)(PLACES * plan.channels * plan.columns) <= most;
+}
+
+/* What a place of the sums takes, in multiply-adds of the plain convolution: so many for a channel of the image's tile
+ * and for a column of the sums, beside its product. Measured with Mesa's drivers 22.3 and 26.2 on two CPUs. */
+enum { TILE_COST = 40, SUM_COST = 45 };
+
+bool winograd_pays(const product_lowering *s) {
+    const double advantage = 1.05;
+    const tuff_device *device = lowering_device(s->lowering);
+    const device_limits *limits = device_get_limits(device);
+    const char *force = device_force(device, "winograd");
+    if (force) return strcmp(force, "0") != 0 && winograd_fits(s);
+    /* on GPUs by measuring alone; who forces a variant wants its own kernels */
+    if (!product_variants_are_rows(limits) || device_force(device, "product") || !winograd_fits(s)) return false;
+    const plan plan = plan_of(s);
+    uint64_t lanes = 4 * limits->subgroup_size; /* columns that a product makes, even if there are fewer */
+    double c = (double)plan.channels, n = (double)plan.columns, images = (double)s->p.image.images;
+    double product = c * (double)(divide_up((uint64_t)plan.columns, lanes) * lanes);
+    double tiles = images * (double)(plan.tiles_h * plan.tiles_w);
+    double pixels = images * (double)(s->p.image.grid[1] * s->p.image.grid[2]);
+    double cost = tiles * PLACES * (product + TILE_COST * c + SUM_COST * n) + PLACES * TILE_COST * c * n;
+    return cost * advantage < pixels * plan.taps * plan.taps * product;
+}
+
+/* ---- transforms ---------------------------------------------------------------------------------- */
+
+static tuff_result transform(const product_lowering *s, const plan *plan, uint32_t role, const source *x,
+                             const view *to) {
+    uint32_t first, to_first;
+    bool filter = role == ROLE_FILTER || role == ROLE_FILTER_GRADIENT;
+    int64_t tiles = filter ? 1 : x->images * plan->tiles_h * plan->tiles_w;
+    kernel_call call = { .kernel =
+                             texels_allowed(s->lowering) ? KERNEL_WINOGRAD_TRANSFORM_TEXELS : KERNEL_WINOGRAD_TRANSFORM,
+                         .constant_count = WINOGRAD_CONSTANTS,
+                         .operand_count = 2 };
+    call.constants[CONSTANT_ROLE] = role;
+    call.constants[CONSTANT_TAPS] = plan->taps;
+    call.operands[0] = lowering_operand(s->lowering, &x->view, ACCESS_READ, &first);
+    call.operands[1] = lowering_operand(s->lowering, to, ACCESS_WRITE, &to_first);
+    const uint32_t words[] = {
+        (uint32_t)tiles,
+        (uint32_t)(x->channels / 4),
+        filter ? 1 : (uint32_t)plan->tiles_h,
+        filter ? 1 : (uint32_t)plan->tiles_w,
+        (uint32_t)x->step,
+        (uint32_t)x->corner[0],
+        (uint32_t)x->corner[1],
+        (uint32_t)x->size[0],
+        (uint32_t)x->size[1],
+        (uint32_t)((first + x->first) / 4),
+        (uint32_t)(x->n / 4),
+        (uint32_t)(x->h / 4),
+        (uint32_t)(x->w / 4),
+        to_first / 4,
+    };
+    call.param_count = sizeof words / sizeof *words;
+    memcpy(call.params, words, sizeof words);
+    bind_whole_fours(&call, 0, 2);
+    set_groups(&call, (uint64_t)(tiles * x->channels / 4));
+    call.work = (uint64_t)(tiles * x->channels * PLACES * SIDE);
+    return lowering_call(s->lowering, &call);
+}
+
+/* Tiles of the image that slice s convolves. */
+static tuff_result transform_image(const product_lowering *s, const plan *plan, const view *to) {
+    const product_image *image = &s->p.image;
+    int64_t back = plan->turned ? plan->taps - 1 : 0;
+    source x = { .view = product_view_a(s),
+                 .images = image->images,
+                 .channels = image->channels,
+                 .size = { image_size(image->view, 1), image_size(image->view, 2) },
+                 .corner = { image->offset[1] - back, image->offset[2] - back },
+                 .step = plan->outputs };
+    x.n = x.view.strides[0];
+    x.h = x.view.strides[2];
+    x.w = x.view.strides[3];
+    return transform(s, plan, ROLE_IMAGE, &x, to);
+}
+
+/* A filter or its sums: `side` lines of as many places, a matrix of channels and columns in each. */
+static source square(const plan *plan, const view *view, int64_t side) {
+    int64_t matrix = plan->channels * plan->columns;
+    return (source){
+        .view = *view, .images = 1, .channels = matrix, .h = side * matrix, .w = matrix, .size = { side, side }
+    };
+}
+
+static tuff_result transform_filter(const product_lowering *s, const plan *plan, const view *to) {
+    source x = square(plan, s->p.b.view, plan->taps);
+    if (plan->turned) {
+        x.first = (plan->taps - 1) * (x.h + x.w);
+        x.h = -x.h;
+        x.w = -x.w;
+    }
+    return transform(s, plan, ROLE_FILTER, &x, to);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------- */
+
+static int64_t chunk_tiles(const plan *plan, const product_lowering *slice) {
+    return plan->tiles_h * plan->tiles_w * slice->p.image.images;
+}
+
+static tuff_result multiply(const product_lowering *s, const plan *plan, int64_t tiles, const view *image,
+                            const view *filter, const view *result) {
+    product product = {
+        .loader = LOADER_PLAIN,
+        .m = tiles,
+        .n = plan->columns,
+        .k = plan->channels,
+        .batch = { PLACES },
+        .batch_axes = 1,
+        .a = { .view = image, .row = plan->channels, .column = 1, .batch = { tiles * plan->channels } },
+        .b = { .view = filter,
+               .row = s->p.b.row,
+               .column = s->p.b.column,
+               .batch = { plan->channels * plan->columns } },
+        .d = { .view = result, .row = plan->columns, .column = 1, .batch = { tiles * plan->columns } },
+    };
+    return product_lower_matrices(s->lowering, s->node, &product);
+}
+
+/* The pixels of slice s, of the sums of its tiles. */
+static tuff_result finish(product_lowering *s, const plan *plan, const view *sums) {
+    kernel_call call = { .kernel =
+                             texels_allowed(s->lowering) ? KERNEL_WINOGRAD_RESULT_TEXELS : KERNEL_WINOGRAD_RESULT };
+    product_find_modes(s);
+    product_classify_extras(s);
+    s->operands[BINDING_A] = s->operands[BINDING_B] = lowering_operand(s->lowering, sums, ACCESS_READ, &s->a_first);
+    s->a_mode = s->b_mode = 0;
+    TRY(product_fill_call(s, &call));
+    call.constants[CONSTANT_TAPS] = plan->taps;
+    call.constant_count = WINOGRAD_CONSTANTS;
+    int64_t elements = chunk_tiles(plan, s) * plan->columns;
+    set_groups(&call, (uint64_t)elements / 4);
+    call.work = (uint64_t)(elements * PLACES * plan->outputs);
+    return lowering_call(s->lowering, &call);
+}
+
+static tuff_result lower_forward(const product_lowering *s, const plan *plan) {
+    lowering *lowering = s->lowering;
+    uint64_t tiles = (uint64_t)(plan->tiles_h * plan->tiles_w * plan->images * PLACES);
+    view image, filter, sums;
+    TRY(lowering_scratch(lowering, (uint64_t)(PLACES * plan->channels * plan->columns), "filter", &filter));
+    TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->channels, "tiles", &image));
+    TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->columns, "sums", &sums));
+    TRY(transform_filter(s, plan, &filter));
+    for (int64_t begin = 0; begin < s->p.image.images; begin += plan->images) {
+        product_lowering slice = *s;
+        product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
+        TRY(transform_image(&slice, plan, &image));
+        TRY(multiply(s, plan, chunk_tiles(plan, &slice), &image, &filter, &sums));
+        TRY(finish(&slice, plan, &sums));
+    }
+    return TUFF_OK;
+}
+
+/* ---- the weights' gradient ----------------------------------------------------------------------- */
+
+static tuff_result transform_gradient(const product_lowering *s, const plan *plan, const view *to) {
+    const product *p = &s->p;
+    const int64_t *grid = p->image.grid;
+    source x = { .view = product_view_b(s),
+                 .images = p->image.images,
+                 .channels = plan->columns,
+                 .n = grid[1] * grid[2] * p->b.row,
+                 .h = grid[2] * p->b.row,
+                 .w = p->b.row,
+                 .size = { grid[1], grid[2] },
+                 .step = plan->outputs };
+    return transform(s, plan, ROLE_RESULT_GRADIENT, &x, to);
+}
+
+static tuff_result lower_weights(const product_lowering *s, const plan *plan) {
+    lowering *lowering = s->lowering;
+    uint64_t tiles = (uint64_t)(plan->tiles_h * plan->tiles_w * plan->images * PLACES);
+    uint64_t count = (uint64_t)(PLACES * plan->channels * plan->columns);
+    uint32_t chunks = (uint32_t)divide_up((uint64_t)s->p.image.images, (uint64_t)plan->images);
+    view image, gradient, partial, sums;
+    TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->channels, "tiles", &image));
+    TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->columns, "tiles of the gradient", &gradient));
+    TRY(lowering_scratch(lowering, count * chunks, "sums", &partial));
+    sums = partial;
+    for (uint32_t i = 0; i < chunks; i++) {
+        product_lowering slice = *s;
+        int64_t begin = i * plan->images;
+        product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
+        TRY(transform_image(&slice, plan, &image));
+        TRY(transform_gradient(&slice, plan, &gradient));
+        int64_t rows = chunk_tiles(plan, &slice);
+        product product = {
+            .loader = LOADER_PLAIN,
+            .m = plan->channels,
+            .n = plan->columns,
+            .k = rows,
+            .batch = { PLACES },
+            .batch_axes = 1,
+            .a = { .view = &image, .row = 1, .column = plan->channels, .batch = { rows * plan->channels } },
+            .b = { .view = &gradient, .row = plan->columns, .column = 1, .batch = { rows * plan->columns } },
+            .d = { .view = &partial,
+                   .offset = (int64_t)(i * count),
+                   .row = plan->columns,
+                   .column = 1,
+                   .batch = { plan->channels * plan->columns } },
+        };
+        TRY(product_lower_matrices(lowering, s->node, &product));
+    }
+    if (chunks > 1) {
+        TRY(lowering_scratch(lowering, count, "sum", &sums));
+        TRY(lower_sum_parts(lowering, &partial, chunks, count, count, &sums));
+    }
+    source x = square(plan, &sums, SIDE);
+    return transform(s, plan, ROLE_FILTER_GRADIENT, &x, s->p.d.view);
+}
+
+tuff_result winograd_lower(const product_lowering *s) {
+    const plan plan = plan_of(s);
+    return s->p.loader == LOADER_WINDOW ? lower_forward(s, &plan) : lower_weights(s, &plan);
+}

@@ -1,0 +1,47 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+// D[tile's pixels][n] = epilogue(sum over i, j of A^T[y][i] * A^T[x][j] * F[i][j][tile][n]): the last step of Winograd's
+// convolution (winograd.glsl). A is F; the pixels are the rows of a product by LOADER_WINDOW.
+//
+// An invocation makes four neighbouring columns of one tile of OUTPUTS x OUTPUTS pixels.
+
+layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint UNUSED = 0;
+
+#include "product/product.glsl"
+#include "product/epilogue.glsl"
+#include "product/winograd.glsl"
+
+void main() {
+    uvec2 plane = uvec2(both(grid, volume_grid)), tile_plane = (plane + OUTPUTS - 1) / OUTPUTS;
+    uint pixels = plane.x * plane.y, fours = N / 4, tiles = M / pixels * tile_plane.x * tile_plane.y;
+    uint count = tiles * fours, group = gl_WorkGroupID.y * min((count + 63) / 64, 65535u) + gl_WorkGroupID.x;
+    uint i = group * 64 + gl_LocalInvocationID.x;
+    if (i >= count) return;
+    uint tile = i / fours, n = (i - tile * fours) * 4, line = tile / tile_plane.y, image = line / tile_plane.x;
+    uvec2 corner = uvec2(line - image * tile_plane.x, tile - line * tile_plane.y) * OUTPUTS;
+    Place p = place(0);
+    uint from = a_first + tile * N + n;
+
+    vec4 f[SIDE * SIDE];
+    [[unroll]] for (uint r = 0; r < SIDE; r++)
+        [[unroll]] for (uint s = 0; s < SIDE; s++)
+            f[r * SIDE + s] = A_FOUR((from + (r * SIDE + s) * tiles * N) / 4);
+    Columns columns = columns_of(p, n);
+    [[unroll]] for (uint r = 0; r < OUTPUTS; r++) {
+        vec4 row[SIDE];
+        [[unroll]] for (uint s = 0; s < SIDE; s++) {
+            row[s] = vec4(0);
+            [[unroll]] for (uint l = 0; l < SIDE; l++)
+                if (output_matrix(r, l) != 0) row[s] += output_matrix(r, l) * f[l * SIDE + s];
+        }
+        [[unroll]] for (uint s = 0; s < OUTPUTS; s++) {
+            vec4 value = vec4(0);
+            [[unroll]] for (uint l = 0; l < SIDE; l++)
+                if (output_matrix(s, l) != 0) value += output_matrix(s, l) * row[l];
+            uvec2 at = corner + uvec2(r, s);
+            if (all(lessThan(at, plane))) finish(p, (image * plane.x + at.x) * plane.y + at.y, n, value, columns);
+        }
+    }
+}

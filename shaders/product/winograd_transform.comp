@@ -1,0 +1,85 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+// F[i][j][tile][c] = sum over y, x of T[i][y] * T[j][x] * X[image][corner of the tile + (y, x)][c], with zeros beyond the
+// image's edges. ROLE says which matrix of winograd.glsl T is: the image's B^T, the filter's G, A for the gradient of a
+// result, and G^T, by which the sums of the filter's gradient become taps.
+//
+// An invocation makes four neighbouring channels of one tile; its neighbours take the next channels.
+
+layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint ROLE = 0;
+#include "product/winograd.glsl"
+
+#define ROLE_IMAGE           0
+#define ROLE_FILTER          1
+#define ROLE_RESULT_GRADIENT 2
+#define ROLE_FILTER_GRADIENT 3
+
+layout(set = 0, binding = 0) readonly buffer X { vec4 x4[]; };
+layout(set = 0, binding = 1) writeonly buffer F { vec4 f4[]; };
+#ifdef TEXELS
+#extension GL_EXT_samplerless_texture_functions : require
+layout(set = 0, binding = 8) uniform textureBuffer x_texels;
+#define READ(at) texelFetch(x_texels, int(at))
+#else
+#define READ(at) x4[at]
+#endif
+
+// layers/winograd.c fills these; what counts elements counts four at a time
+layout(push_constant) uniform Params {
+    uint tiles, fours;                  // of all images; of channels
+    uint tiles_h, tiles_w;              // of one image
+    uint step;                          // from one tile's corner to the next one's
+    int corner_h, corner_w;             // the first tile's
+    int size_h, size_w;                 // of the image
+    uint image_first, image_n, image_h, image_w;
+    uint to;
+};
+
+// The sides of what is read and of what is made.
+const uint READS = ROLE == ROLE_FILTER ? TAPS : ROLE == ROLE_RESULT_GRADIENT ? OUTPUTS : SIDE;
+const uint MAKES = ROLE == ROLE_FILTER_GRADIENT ? TAPS : SIDE;
+
+float matrix(uint i, uint l) {
+    float value = 0;
+    switch (ROLE) {
+    case ROLE_IMAGE: value = input_matrix(i, l); break;
+    case ROLE_FILTER: value = filter_matrix(i, l); break;
+    case ROLE_RESULT_GRADIENT: value = output_matrix(l, i); break;
+    case ROLE_FILTER_GRADIENT: value = filter_matrix(l, i); break;
+    }
+    return value;
+}
+
+void main() {
+    uint count = tiles * fours, group = gl_WorkGroupID.y * min((count + 63) / 64, 65535u) + gl_WorkGroupID.x;
+    uint i = group * 64 + gl_LocalInvocationID.x;
+    if (i >= count) return;
+    uint tile = i / fours, four = i - tile * fours, line = tile / tiles_w, image = line / tiles_h;
+    ivec2 corner = ivec2(line - image * tiles_h, tile - line * tiles_w) * int(step) + ivec2(corner_h, corner_w);
+    uint from = image_first + image * image_n + four;
+
+    vec4 x[SIDE * SIDE];
+    [[unroll]] for (uint r = 0; r < READS; r++)
+        [[unroll]] for (uint s = 0; s < READS; s++) {
+            ivec2 at = corner + ivec2(r, s);
+            bool inside = all(greaterThanEqual(at, ivec2(0))) && all(lessThan(at, ivec2(size_h, size_w)));
+            vec4 value = READ(inside ? from + uint(at.x) * image_h + uint(at.y) * image_w : from);
+            x[r * SIDE + s] = inside ? value : vec4(0);
+        }
+    [[unroll]] for (uint r = 0; r < MAKES; r++) {
+        vec4 row[SIDE];
+        [[unroll]] for (uint s = 0; s < READS; s++) {
+            row[s] = vec4(0);
+            [[unroll]] for (uint l = 0; l < READS; l++)
+                if (matrix(r, l) != 0) row[s] += matrix(r, l) * x[l * SIDE + s];
+        }
+        [[unroll]] for (uint s = 0; s < MAKES; s++) {
+            vec4 value = vec4(0);
+            [[unroll]] for (uint l = 0; l < READS; l++)
+                if (matrix(s, l) != 0) value += matrix(s, l) * row[l];
+            f4[to + ((r * MAKES + s) * tiles + tile) * fours + four] = value;
+        }
+    }
+}
