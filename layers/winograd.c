@@ -21,19 +21,28 @@ enum { CHUNK = 1 << 23 }; /* numbers of the image's or the sums' tiles at once: 
 /* Sizes of a convolution that goes this way. */
 typedef struct plan {
     uint32_t outputs, taps; /* along one axis */
-    int64_t tiles_h, tiles_w, channels, columns;
-    int64_t images; /* of a chunk */
-    bool turned;    /* the kernel: the image is walked against its taps */
+    int64_t tiles_h, tiles_w, channels;
+    int64_t columns; /* at once */
+    int64_t images;  /* of a chunk */
+    bool turned;     /* the kernel: the image is walked against its taps */
+    bool transposed; /* the kernel's matrices: their rows are columns of the result */
 } plan;
 
 /* What a transform reads: images with tiles all over; strides and sizes in elements and pixels. */
 typedef struct source {
     view view;
-    int64_t images, channels;
-    int64_t n, h, w; /* strides */
-    int64_t first;   /* from the view's own element */
+    int64_t images;
+    int64_t rows, channels, row; /* channels of a row, and from one row to the next */
+    int64_t n, h, w;             /* strides */
+    int64_t first;               /* from the view's own element */
     int64_t size[2], corner[2], step;
 } source;
+
+/* Where a transform writes: places, in each of them tiles with their channels. */
+typedef struct target {
+    const view *view;
+    int64_t first, place, row;
+} target;
 
 static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
@@ -46,26 +55,59 @@ static void set_groups(kernel_call *call, uint64_t invocations) {
     call->groups[2] = 1;
 }
 
+/* Numbers that one piece of scratch memory, and one binding, may have. */
+static int64_t most_elements(const lowering *lowering) {
+    uint64_t most = bindable_elements(lowering), scratch = lowering_scratch_limit(lowering);
+    return (int64_t)(scratch < most ? scratch : most);
+}
+
+static uint32_t chunks_of(const product_lowering *s, const plan *plan) {
+    return (uint32_t)divide_up((uint64_t)s->p.image.images, (uint64_t)plan->images);
+}
+
+/* Numbers of the kernel's places, or of all chunks' sums for its gradient. */
+static int64_t sums_of(const product_lowering *s, const plan *plan) {
+    return PLACES * plan->channels * plan->columns * (s->p.loader == LOADER_PATCH ? chunks_of(s, plan) : 1);
+}
+
 static plan plan_of(const product_lowering *s) {
+    enum { PART = 64 }; /* columns */
     const char *force = device_force(lowering_device(s->lowering), "winograd");
     int64_t chunk = force ? strtoll(force, NULL, 10) : CHUNK;
     const product *p = &s->p;
-    plan plan = { .taps = (uint32_t)p->image.kernel[1], .columns = p->n, .channels = p->image.channels };
+    plan plan = { .taps = (uint32_t)p->image.kernel[1],
+                  .columns = p->n,
+                  .channels = p->image.channels,
+                  .turned = p->image.advance[1] < 0,
+                  .transposed = p->b.row == 1 };
     plan.outputs = SIDE + 1 - plan.taps;
     plan.tiles_h = (int64_t)divide_up((uint64_t)p->image.grid[1], plan.outputs);
     plan.tiles_w = (int64_t)divide_up((uint64_t)p->image.grid[2], plan.outputs);
-    plan.turned = p->image.advance[2] < 0;
-    int64_t most = plan.channels > plan.columns ? plan.channels : plan.columns;
-    plan.images = chunk / (PLACES * plan.tiles_h * plan.tiles_w * most);
-    if (plan.images < 1) plan.images = 1;
-    if (plan.images > p->image.images) plan.images = p->image.images;
+    for (;; plan.columns = (int64_t)divide_up((uint64_t)plan.columns, 2 * PART) * PART) {
+        int64_t most = plan.channels > plan.columns ? plan.channels : plan.columns;
+        plan.images = chunk / (PLACES * plan.tiles_h * plan.tiles_w * most);
+        if (plan.images < 1) plan.images = 1;
+        if (plan.images > p->image.images) plan.images = p->image.images;
+        if (plan.columns <= PART || sums_of(s, &plan) <= most_elements(s->lowering)) break;
+    }
     return plan;
+}
+
+/* Whether each piece of memory that kernels are bound to is small enough. */
+static bool has_room(const product_lowering *s) {
+    const product *p = &s->p;
+    const plan plan = plan_of(s);
+    const int64_t most = most_elements(s->lowering);
+    int64_t tiles = plan.tiles_h * plan.tiles_w * PLACES * plan.images;
+    int64_t pixels = p->image.grid[1] * p->image.grid[2] * plan.images;
+    if (tiles * plan.channels > most || tiles * plan.columns > most || pixels * p->n > most) return false;
+    return sums_of(s, &plan) <= most && plan.channels * p->n * plan.taps * plan.taps <= most
+           && p->image.view->strides[0] * plan.images <= most;
 }
 
 bool winograd_fits(const product_lowering *s) {
     const product *p = &s->p;
     const product_image *image = &p->image;
-    bool window = p->loader == LOADER_WINDOW;
     if (p->loader == LOADER_PLAIN || p->depthwise || image->volume || product_batch(p) != 1) return false;
     if (image->kernel[1] != image->kernel[2] || image->kernel[1] < 3 || image->kernel[1] > 5) return false;
     for (uint32_t i = 1; i < IMAGE_AXES; i++)
@@ -75,13 +117,8 @@ bool winograd_fits(const product_lowering *s) {
     product_lowering modes = *s;
     product_find_modes(&modes);
     if (modes.a_mode == 0 || modes.b_first % 4) return false;
-    if (!window && (modes.b_mode == 0 || modes.d_mode == 0)) return false;
-    const plan plan = plan_of(s);
-    uint64_t most = bindable_elements(s->lowering), scratch = lowering_scratch_limit(s->lowering);
-    uint64_t tiles = (uint64_t)(plan.tiles_h * plan.tiles_w * PLACES * plan.images);
-    if (scratch < most) most = scratch;
-    return tiles * (uint64_t)plan.channels <= most && tiles * (uint64_t)plan.columns <= most
-           && (uint64_t)(PLACES * plan.channels * plan.columns) <= most;
+    if (p->loader == LOADER_PATCH && (modes.b_mode == 0 || modes.d_mode == 0)) return false;
+    return has_room(s);
 }
 
 /* What a place of the sums takes, in multiply-adds of the plain convolution: so many for a channel of the image's tile
@@ -98,8 +135,8 @@ bool winograd_pays(const product_lowering *s) {
     if (!product_variants_are_rows(limits) || device_force(device, "product") || !winograd_fits(s)) return false;
     const plan plan = plan_of(s);
     uint64_t lanes = 4 * limits->subgroup_size; /* columns that a product makes, even if there are fewer */
-    double c = (double)plan.channels, n = (double)plan.columns, images = (double)s->p.image.images;
-    double product = c * (double)(divide_up((uint64_t)plan.columns, lanes) * lanes);
+    double c = (double)plan.channels, n = (double)s->p.n, images = (double)s->p.image.images;
+    double product = c * (double)(divide_up((uint64_t)s->p.n, lanes) * lanes);
     double tiles = images * (double)(plan.tiles_h * plan.tiles_w);
     double pixels = images * (double)(s->p.image.grid[1] * s->p.image.grid[2]);
     double cost = tiles * PLACES * (product + TILE_COST * c + SUM_COST * n) + PLACES * TILE_COST * c * n;
@@ -109,10 +146,10 @@ bool winograd_pays(const product_lowering *s) {
 /* ---- transforms ---------------------------------------------------------------------------------- */
 
 static tuff_result transform(const product_lowering *s, const plan *plan, uint32_t role, const source *x,
-                             const view *to) {
+                             const target *to) {
     uint32_t first, to_first;
     bool filter = role == ROLE_FILTER || role == ROLE_FILTER_GRADIENT;
-    int64_t tiles = filter ? 1 : x->images * plan->tiles_h * plan->tiles_w;
+    int64_t tiles = filter ? 1 : x->images * plan->tiles_h * plan->tiles_w, channels = x->rows * x->channels;
     kernel_call call = { .kernel =
                              texels_allowed(s->lowering) ? KERNEL_WINOGRAD_TRANSFORM_TEXELS : KERNEL_WINOGRAD_TRANSFORM,
                          .constant_count = WINOGRAD_CONSTANTS,
@@ -120,29 +157,42 @@ static tuff_result transform(const product_lowering *s, const plan *plan, uint32
     call.constants[CONSTANT_ROLE] = role;
     call.constants[CONSTANT_TAPS] = plan->taps;
     call.operands[0] = lowering_operand(s->lowering, &x->view, ACCESS_READ, &first);
-    call.operands[1] = lowering_operand(s->lowering, to, ACCESS_WRITE, &to_first);
-    const uint32_t words[] = {
-        (uint32_t)tiles,
-        (uint32_t)(x->channels / 4),
-        filter ? 1 : (uint32_t)plan->tiles_h,
-        filter ? 1 : (uint32_t)plan->tiles_w,
-        (uint32_t)x->step,
-        (uint32_t)x->corner[0],
-        (uint32_t)x->corner[1],
-        (uint32_t)x->size[0],
-        (uint32_t)x->size[1],
-        (uint32_t)((first + x->first) / 4),
-        (uint32_t)(x->n / 4),
-        (uint32_t)(x->h / 4),
-        (uint32_t)(x->w / 4),
-        to_first / 4,
+    call.operands[1] = lowering_operand(s->lowering, to->view, ACCESS_WRITE, &to_first);
+    const int64_t words[] = {
+        tiles,
+        channels / 4,
+        x->channels / 4,
+        filter ? 1 : plan->tiles_h,
+        filter ? 1 : plan->tiles_w,
+        x->step,
+        x->corner[0],
+        x->corner[1],
+        x->size[0],
+        x->size[1],
+        (first + x->first) / 4,
+        x->n / 4,
+        x->h / 4,
+        x->w / 4,
+        x->row / 4,
+        (to_first + to->first) / 4,
+        to->place / 4,
+        to->row / 4,
     };
     call.param_count = sizeof words / sizeof *words;
-    memcpy(call.params, words, sizeof words);
+    for (uint32_t i = 0; i < call.param_count; i++) call.params[i] = (uint32_t)words[i];
     bind_whole_fours(&call, 0, 2);
-    set_groups(&call, (uint64_t)(tiles * x->channels / 4));
-    call.work = (uint64_t)(tiles * x->channels * PLACES * SIDE);
+    set_groups(&call, (uint64_t)(tiles * channels / 4));
+    call.work = (uint64_t)(tiles * channels * PLACES * SIDE);
     return lowering_call(s->lowering, &call);
+}
+
+/* To scratch memory, where tiles and their channels lie side by side. */
+static tuff_result transform_to(const product_lowering *s, const plan *plan, uint32_t role, const source *x,
+                                const view *to) {
+    bool filter = role == ROLE_FILTER;
+    int64_t tiles = filter ? 1 : x->images * plan->tiles_h * plan->tiles_w;
+    const target target = { .view = to, .place = tiles * x->rows * x->channels, .row = x->channels };
+    return transform(s, plan, role, x, &target);
 }
 
 /* Tiles of the image that slice s convolves. */
@@ -151,6 +201,7 @@ static tuff_result transform_image(const product_lowering *s, const plan *plan, 
     int64_t back = plan->turned ? plan->taps - 1 : 0;
     source x = { .view = product_view_a(s),
                  .images = image->images,
+                 .rows = 1,
                  .channels = image->channels,
                  .size = { image_size(image->view, 1), image_size(image->view, 2) },
                  .corner = { image->offset[1] - back, image->offset[2] - back },
@@ -158,25 +209,28 @@ static tuff_result transform_image(const product_lowering *s, const plan *plan, 
     x.n = x.view.strides[0];
     x.h = x.view.strides[2];
     x.w = x.view.strides[3];
-    return transform(s, plan, ROLE_IMAGE, &x, to);
+    return transform_to(s, plan, ROLE_IMAGE, &x, to);
 }
 
-/* A filter or its sums: `side` lines of as many places, a matrix of channels and columns in each. */
-static source square(const plan *plan, const view *view, int64_t side) {
-    int64_t matrix = plan->channels * plan->columns;
-    return (source){
-        .view = *view, .images = 1, .channels = matrix, .h = side * matrix, .w = matrix, .size = { side, side }
-    };
+/* A filter, or its sums: `side` lines of as many places, in each a matrix, of which these rows and columns are taken.
+ */
+static source square(const view *view, int64_t side, int64_t matrix) {
+    return (source){ .view = *view, .images = 1, .h = side * matrix, .w = matrix, .size = { side, side } };
 }
 
-static tuff_result transform_filter(const product_lowering *s, const plan *plan, const view *to) {
-    source x = square(plan, s->p.b.view, plan->taps);
+/* The part of the filter for the columns that slice s makes of `all`. */
+static tuff_result transform_filter(const product_lowering *s, const plan *plan, int64_t all, const view *to) {
+    source x = square(s->p.b.view, plan->taps, plan->channels * all);
+    x.rows = plan->transposed ? s->p.n : plan->channels;
+    x.channels = plan->transposed ? plan->channels : s->p.n;
+    x.row = plan->transposed ? plan->channels : all;
+    x.first = s->p.b.offset;
     if (plan->turned) {
-        x.first = (plan->taps - 1) * (x.h + x.w);
+        x.first += (plan->taps - 1) * (x.h + x.w);
         x.h = -x.h;
         x.w = -x.w;
     }
-    return transform(s, plan, ROLE_FILTER, &x, to);
+    return transform_to(s, plan, ROLE_FILTER, &x, to);
 }
 
 /* ---- forward ------------------------------------------------------------------------------------- */
@@ -185,22 +239,21 @@ static int64_t chunk_tiles(const plan *plan, const product_lowering *slice) {
     return plan->tiles_h * plan->tiles_w * slice->p.image.images;
 }
 
-static tuff_result multiply(const product_lowering *s, const plan *plan, int64_t tiles, const view *image,
-                            const view *filter, const view *result) {
+static tuff_result multiply(const product_lowering *s, const plan *plan, const view *image, const view *filter,
+                            const view *result) {
+    int64_t tiles = chunk_tiles(plan, s), columns = s->p.n;
     product product = {
         .loader = LOADER_PLAIN,
         .m = tiles,
-        .n = plan->columns,
+        .n = columns,
         .k = plan->channels,
         .batch = { PLACES },
         .batch_axes = 1,
         .a = { .view = image, .row = plan->channels, .column = 1, .batch = { tiles * plan->channels } },
-        .b = { .view = filter,
-               .row = s->p.b.row,
-               .column = s->p.b.column,
-               .batch = { plan->channels * plan->columns } },
-        .d = { .view = result, .row = plan->columns, .column = 1, .batch = { tiles * plan->columns } },
+        .b = { .view = filter, .row = columns, .column = 1, .batch = { plan->channels * columns } },
+        .d = { .view = result, .row = columns, .column = 1, .batch = { tiles * columns } },
     };
+    if (plan->transposed) product.b.row = 1, product.b.column = plan->channels;
     return product_lower_matrices(s->lowering, s->node, &product);
 }
 
@@ -215,10 +268,19 @@ static tuff_result finish(product_lowering *s, const plan *plan, const view *sum
     TRY(product_fill_call(s, &call));
     call.constants[CONSTANT_TAPS] = plan->taps;
     call.constant_count = WINOGRAD_CONSTANTS;
-    int64_t elements = chunk_tiles(plan, s) * plan->columns;
+    int64_t elements = chunk_tiles(plan, s) * s->p.n;
     set_groups(&call, (uint64_t)elements / 4);
     call.work = (uint64_t)(elements * PLACES * plan->outputs);
     return lowering_call(s->lowering, &call);
+}
+
+/* Leaves the columns [begin, begin + count). */
+static void take_columns(product_lowering *s, int64_t begin, int64_t count) {
+    product *p = &s->p;
+    p->b.offset += begin * p->b.column;
+    p->d.offset += begin * p->d.column;
+    for (uint32_t i = 0; i < s->extra_count; i++) s->extras[i].offset += (uint64_t)(begin * s->extras[i].n);
+    p->n = count;
 }
 
 static tuff_result lower_forward(const product_lowering *s, const plan *plan) {
@@ -228,13 +290,17 @@ static tuff_result lower_forward(const product_lowering *s, const plan *plan) {
     TRY(lowering_scratch(lowering, (uint64_t)(PLACES * plan->channels * plan->columns), "filter", &filter));
     TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->channels, "tiles", &image));
     TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->columns, "sums", &sums));
-    TRY(transform_filter(s, plan, &filter));
-    for (int64_t begin = 0; begin < s->p.image.images; begin += plan->images) {
-        product_lowering slice = *s;
-        product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
-        TRY(transform_image(&slice, plan, &image));
-        TRY(multiply(s, plan, chunk_tiles(plan, &slice), &image, &filter, &sums));
-        TRY(finish(&slice, plan, &sums));
+    for (int64_t column = 0; column < s->p.n; column += plan->columns) {
+        product_lowering part = *s;
+        take_columns(&part, column, smaller(plan->columns, s->p.n - column));
+        TRY(transform_filter(&part, plan, s->p.n, &filter));
+        for (int64_t begin = 0; begin < s->p.image.images; begin += plan->images) {
+            product_lowering slice = part;
+            product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
+            TRY(transform_image(&slice, plan, &image));
+            TRY(multiply(&slice, plan, &image, &filter, &sums));
+            TRY(finish(&slice, plan, &sums));
+        }
     }
     return TUFF_OK;
 }
@@ -246,55 +312,67 @@ static tuff_result transform_gradient(const product_lowering *s, const plan *pla
     const int64_t *grid = p->image.grid;
     source x = { .view = product_view_b(s),
                  .images = p->image.images,
-                 .channels = plan->columns,
+                 .rows = 1,
+                 .channels = p->n,
                  .n = grid[1] * grid[2] * p->b.row,
                  .h = grid[2] * p->b.row,
                  .w = p->b.row,
                  .size = { grid[1], grid[2] },
                  .step = plan->outputs };
-    return transform(s, plan, ROLE_RESULT_GRADIENT, &x, to);
+    return transform_to(s, plan, ROLE_RESULT_GRADIENT, &x, to);
+}
+
+/* Chunk `index`'s sums over its tiles. */
+static tuff_result multiply_tiles(const product_lowering *s, const plan *plan, uint32_t index, const view *image,
+                                  const view *gradient, const view *partial) {
+    int64_t tiles = chunk_tiles(plan, s), columns = s->p.n, matrix = plan->channels * columns;
+    const product product = {
+        .loader = LOADER_PLAIN,
+        .m = plan->channels,
+        .n = columns,
+        .k = tiles,
+        .batch = { PLACES },
+        .batch_axes = 1,
+        .a = { .view = image, .row = 1, .column = plan->channels, .batch = { tiles * plan->channels } },
+        .b = { .view = gradient, .row = columns, .column = 1, .batch = { tiles * columns } },
+        .d = { .view = partial, .offset = PLACES * matrix * index, .row = columns, .column = 1, .batch = { matrix } },
+    };
+    return product_lower_matrices(s->lowering, s->node, &product);
 }
 
 static tuff_result lower_weights(const product_lowering *s, const plan *plan) {
     lowering *lowering = s->lowering;
     uint64_t tiles = (uint64_t)(plan->tiles_h * plan->tiles_w * plan->images * PLACES);
-    uint64_t count = (uint64_t)(PLACES * plan->channels * plan->columns);
-    uint32_t chunks = (uint32_t)divide_up((uint64_t)s->p.image.images, (uint64_t)plan->images);
-    view image, gradient, partial, sums;
+    uint64_t most = (uint64_t)(PLACES * plan->channels * plan->columns);
+    uint32_t chunks = chunks_of(s, plan);
+    view image, gradient, partial, sum;
     TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->channels, "tiles", &image));
     TRY(lowering_scratch(lowering, tiles * (uint64_t)plan->columns, "tiles of the gradient", &gradient));
-    TRY(lowering_scratch(lowering, count * chunks, "sums", &partial));
-    sums = partial;
-    for (uint32_t i = 0; i < chunks; i++) {
-        product_lowering slice = *s;
-        int64_t begin = i * plan->images;
-        product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
-        TRY(transform_image(&slice, plan, &image));
-        TRY(transform_gradient(&slice, plan, &gradient));
-        int64_t rows = chunk_tiles(plan, &slice);
-        product product = {
-            .loader = LOADER_PLAIN,
-            .m = plan->channels,
-            .n = plan->columns,
-            .k = rows,
-            .batch = { PLACES },
-            .batch_axes = 1,
-            .a = { .view = &image, .row = 1, .column = plan->channels, .batch = { rows * plan->channels } },
-            .b = { .view = &gradient, .row = plan->columns, .column = 1, .batch = { rows * plan->columns } },
-            .d = { .view = &partial,
-                   .offset = (int64_t)(i * count),
-                   .row = plan->columns,
-                   .column = 1,
-                   .batch = { plan->channels * plan->columns } },
+    TRY(lowering_scratch(lowering, (uint64_t)sums_of(s, plan), "sums", &partial));
+    if (chunks > 1) TRY(lowering_scratch(lowering, most, "sum", &sum));
+    for (int64_t column = 0; column < s->p.n; column += plan->columns) {
+        product_lowering part = *s;
+        take_columns(&part, column, smaller(plan->columns, s->p.n - column));
+        for (uint32_t i = 0; i < chunks; i++) {
+            product_lowering slice = part;
+            int64_t begin = i * plan->images;
+            product_take_images(&slice, begin, smaller(plan->images, s->p.image.images - begin));
+            TRY(transform_image(&slice, plan, &image));
+            TRY(transform_gradient(&slice, plan, &gradient));
+            TRY(multiply_tiles(&slice, plan, i, &image, &gradient, &partial));
+        }
+        int64_t matrix = plan->channels * part.p.n;
+        uint64_t count = (uint64_t)(PLACES * matrix);
+        if (chunks > 1) TRY(lower_sum_parts(lowering, &partial, chunks, count, count, &sum));
+        source x = square(chunks > 1 ? &sum : &partial, SIDE, matrix);
+        x.rows = plan->channels;
+        x.channels = x.row = part.p.n;
+        const target to = {
+            .view = s->p.d.view, .first = part.p.d.offset, .place = plan->channels * s->p.d.row, .row = s->p.d.row
         };
-        TRY(product_lower_matrices(lowering, s->node, &product));
+        TRY(transform(s, plan, ROLE_FILTER_GRADIENT, &x, &to));
     }
-    if (chunks > 1) {
-        TRY(lowering_scratch(lowering, count, "sum", &sums));
-        TRY(lower_sum_parts(lowering, &partial, chunks, count, count, &sums));
-    }
-    source x = square(plan, &sums, SIDE);
-    return transform(s, plan, ROLE_FILTER_GRADIENT, &x, s->p.d.view);
+    return TUFF_OK;
 }
 
 tuff_result winograd_lower(const product_lowering *s) {

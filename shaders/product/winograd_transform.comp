@@ -5,7 +5,8 @@
 // image's edges. ROLE says which matrix of winograd.glsl T is: the image's B^T, the filter's G, A for the gradient of a
 // result, and G^T, by which the sums of the filter's gradient become taps.
 //
-// An invocation makes four neighbouring channels of one tile; its neighbours take the next channels.
+// An invocation makes four neighbouring channels of one tile; its neighbours take the next channels. A filter is one
+// tile, whose channels are a matrix: rows that lie apart where it is a part of a larger one.
 
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint ROLE = 0;
@@ -28,13 +29,14 @@ layout(set = 0, binding = 8) uniform textureBuffer x_texels;
 
 // layers/winograd.c fills these; what counts elements counts four at a time
 layout(push_constant) uniform Params {
-    uint tiles, fours;                  // of all images; of channels
+    uint tiles, fours;                  // of all images; of a tile's channels
+    uint row_fours;                     // of a row of them
     uint tiles_h, tiles_w;              // of one image
     uint step;                          // from one tile's corner to the next one's
     int corner_h, corner_w;             // the first tile's
     int size_h, size_w;                 // of the image
-    uint image_first, image_n, image_h, image_w;
-    uint to;
+    uint from, image_n, image_h, image_w, from_row;
+    uint to, to_place, to_row;
 };
 
 // The sides of what is read and of what is made.
@@ -58,14 +60,16 @@ void main() {
     if (i >= count) return;
     uint tile = i / fours, four = i - tile * fours, line = tile / tiles_w, image = line / tiles_h;
     ivec2 corner = ivec2(line - image * tiles_h, tile - line * tiles_w) * int(step) + ivec2(corner_h, corner_w);
-    uint from = image_first + image * image_n + four;
+    uint row_index = four / row_fours, column = four - row_index * row_fours;
+    uint first = from + image * image_n + row_index * from_row + column;
+    uint made = to + tile * fours + row_index * to_row + column;
 
     vec4 x[SIDE * SIDE];
     [[unroll]] for (uint r = 0; r < READS; r++)
         [[unroll]] for (uint s = 0; s < READS; s++) {
             ivec2 at = corner + ivec2(r, s);
             bool inside = all(greaterThanEqual(at, ivec2(0))) && all(lessThan(at, ivec2(size_h, size_w)));
-            vec4 value = READ(inside ? from + uint(at.x) * image_h + uint(at.y) * image_w : from);
+            vec4 value = READ(inside ? first + uint(at.x) * image_h + uint(at.y) * image_w : first);
             x[r * SIDE + s] = inside ? value : vec4(0);
         }
     [[unroll]] for (uint r = 0; r < MAKES; r++) {
@@ -79,7 +83,7 @@ void main() {
             vec4 value = vec4(0);
             [[unroll]] for (uint l = 0; l < READS; l++)
                 if (matrix(s, l) != 0) value += matrix(s, l) * row[l];
-            f4[to + ((r * MAKES + s) * tiles + tile) * fours + four] = value;
+            f4[made + (r * MAKES + s) * to_place] = value;
         }
     }
 }
