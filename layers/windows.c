@@ -125,10 +125,20 @@ static tuff_result infer_backward(inference *inference) {
 
 /* ---- kernels ------------------------------------------------------------------------------------ */
 
+/* The three forms of a kernel: one channel, four, four that are read as texels. */
+typedef enum form { FORM_ONE = 0, FORM_FOUR, FORM_TEXELS, FORMS } form;
+static const enum kernel_id max_kernels[FORMS] = { KERNEL_MAX_1, KERNEL_MAX_4, KERNEL_MAX_TEXELS };
+static const enum kernel_id max_backward_kernels[FORMS] = { KERNEL_MAX_BACKWARD_1, KERNEL_MAX_BACKWARD_4,
+                                                            KERNEL_MAX_BACKWARD_TEXELS };
+static const enum kernel_id average_kernels[FORMS] = { KERNEL_AVERAGE_1, KERNEL_AVERAGE_4, KERNEL_AVERAGE_TEXELS };
+static const enum kernel_id average_backward_kernels[FORMS] = { KERNEL_AVERAGE_BACKWARD_1, KERNEL_AVERAGE_BACKWARD_4,
+                                                                KERNEL_AVERAGE_BACKWARD_TEXELS };
+
 typedef struct pooling {
     windows windows;
     const view *image;  /* x or its gradient */
     const view *pooled; /* y or its gradient */
+    form form;
     uint32_t width;     /* numbers an invocation takes: 4 channels or 1 */
     int64_t image_step; /* images for each call: what a binding can span */
 } pooling;
@@ -138,6 +148,7 @@ static pooling pooling_of(const lowering *lowering, const node *node, const view
     pooling p = { .windows = windows_of(node), .image = image, .pooled = pooled };
     bool aligned = image->offset % 4 == 0 && pooled->offset % 4 == 0 && (!other || other->offset % 4 == 0);
     p.width = aligned && wide_allowed(lowering) && image->shape.sizes[1] % 4 == 0 ? 4 : 1;
+    p.form = p.width == 1 ? FORM_ONE : texels_allowed(lowering) ? FORM_TEXELS : FORM_FOUR;
     p.image_step = smaller(smaller(steps_that_fit(lowering, image), steps_that_fit(lowering, pooled)), MAX_GROUPS);
     return p;
 }
@@ -178,6 +189,7 @@ static void set_params(kernel_call *call, const pooling *p) {
 static tuff_result call_windows(lowering *lowering, kernel_call *call, const pooling *p, int64_t images, int64_t height,
                                 int64_t width) {
     set_params(call, p);
+    if (p->width == 4) bind_whole_fours(call, 0, call->operand_count);
     int64_t groups = (width * (p->image->shape.sizes[1] / p->width) + LANES - 1) / LANES;
     int64_t area = call->params[KERNEL_HEIGHT] * (int64_t)call->params[KERNEL_WIDTH];
     for (int64_t row = 0; row < height; row += MAX_GROUPS)
@@ -202,12 +214,15 @@ static operand bind(const lowering *lowering, const view *whole, int64_t begin, 
 }
 
 /* y of x, by a kernel with two bindings and one constant of its own. */
-static tuff_result lower_forward(lowering *lowering, const pooling *p, enum kernel_id kernel, uint32_t constant) {
+static tuff_result lower_forward(lowering *lowering, const pooling *p, const enum kernel_id kernels[FORMS],
+                                 uint32_t constant) {
     const view *x = p->image, *y = p->pooled;
     int64_t images = x->shape.sizes[0];
     for (int64_t n = 0; n < images; n += p->image_step) {
         int64_t part = smaller(p->image_step, images - n);
-        kernel_call call = { .kernel = kernel, .constants = { 0, constant }, .constant_count = 2, .operand_count = 2 };
+        kernel_call call = {
+            .kernel = kernels[p->form], .constants = { 0, constant }, .constant_count = 2, .operand_count = 2
+        };
         call.operands[0] = bind(lowering, x, n, part, ACCESS_READ, p->width, &call.params[FIRST_X]);
         call.operands[1] = bind(lowering, y, n, part, ACCESS_WRITE, p->width, &call.params[FIRST_Y]);
         TRY(call_windows(lowering, &call, p, part, y->shape.sizes[2], y->shape.sizes[3]));
@@ -218,13 +233,13 @@ static tuff_result lower_forward(lowering *lowering, const pooling *p, enum kern
 static tuff_result lower_max(lowering *lowering, const node *node) {
     const view *x = lowering_view(lowering, node->inputs[0]), *y = lowering_view(lowering, node->outputs[0]);
     pooling p = pooling_of(lowering, node, x, y, NULL);
-    return lower_forward(lowering, &p, p.width == 4 ? KERNEL_MAX_4 : KERNEL_MAX_1, false);
+    return lower_forward(lowering, &p, max_kernels, false);
 }
 
 static tuff_result lower_average(lowering *lowering, const node *node) {
     const view *x = lowering_view(lowering, node->inputs[0]), *y = lowering_view(lowering, node->outputs[0]);
     pooling p = pooling_of(lowering, node, x, y, NULL);
-    return lower_forward(lowering, &p, p.width == 4 ? KERNEL_AVERAGE_4 : KERNEL_AVERAGE_1, p.windows.exclude_padding);
+    return lower_forward(lowering, &p, average_kernels, p.windows.exclude_padding);
 }
 
 static tuff_result lower_average_backward(lowering *lowering, const node *node) {
@@ -233,7 +248,7 @@ static tuff_result lower_average_backward(lowering *lowering, const node *node) 
     int64_t images = gx->shape.sizes[0];
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
-        kernel_call call = { .kernel = p.width == 4 ? KERNEL_AVERAGE_BACKWARD_4 : KERNEL_AVERAGE_BACKWARD_1,
+        kernel_call call = { .kernel = average_backward_kernels[p.form],
                              .constants = { 0, p.windows.exclude_padding },
                              .constant_count = 2,
                              .operand_count = 2 };
@@ -269,11 +284,11 @@ static tuff_result lower_max_backward(lowering *lowering, const node *node) {
         pooling forward = p;
         forward.image = x;
         forward.pooled = &indices;
-        TRY(lower_forward(lowering, &forward, p.width == 4 ? KERNEL_MAX_4 : KERNEL_MAX_1, true));
+        TRY(lower_forward(lowering, &forward, max_kernels, true));
     }
     for (int64_t n = 0; n < images; n += p.image_step) {
         int64_t part = smaller(p.image_step, images - n);
-        kernel_call call = { .kernel = p.width == 4 ? KERNEL_MAX_BACKWARD_4 : KERNEL_MAX_BACKWARD_1,
+        kernel_call call = { .kernel = max_backward_kernels[p.form],
                              .constants = { 0, apart, node->chain != NULL },
                              .constant_count = 3,
                              .operand_count = apart ? 3 : 4 };

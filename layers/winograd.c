@@ -121,8 +121,9 @@ bool winograd_fits(const product_lowering *s) {
     return has_room(s);
 }
 
-/* What a place of the sums takes, in multiply-adds of the plain convolution: so many for a channel of the image's tile
- * and for a column of the sums, beside its product. Measured with Mesa's drivers 22.3 and 26.2 on two CPUs. */
+/* What a place of a tile takes, in multiply-adds of the plain convolution: so many for each number that is transformed
+ * and stored, and for each sum that is stored and transformed back, beside the product. Measured with Mesa's drivers
+ * 22.3 and 26.2 on two CPUs. */
 enum { TILE_COST = 40, SUM_COST = 45 };
 
 bool winograd_pays(const product_lowering *s) {
@@ -139,7 +140,8 @@ bool winograd_pays(const product_lowering *s) {
     double product = c * (double)(divide_up((uint64_t)s->p.n, lanes) * lanes);
     double tiles = images * (double)(plan.tiles_h * plan.tiles_w);
     double pixels = images * (double)(s->p.image.grid[1] * s->p.image.grid[2]);
-    double cost = tiles * PLACES * (product + TILE_COST * c + SUM_COST * n) + PLACES * TILE_COST * c * n;
+    double sum = s->p.loader == LOADER_PATCH ? TILE_COST : SUM_COST; /* the gradient's numbers are tiles, too */
+    double cost = tiles * PLACES * (product + TILE_COST * c + sum * n) + PLACES * TILE_COST * c * n;
     return cost * advantage < pixels * plan.taps * plan.taps * product;
 }
 

@@ -7,6 +7,9 @@
 layout(constant_id = 1) const bool EXCLUDE_PADDING = false;
 
 layout(set = 0, binding = 0) readonly buffer X { VALUE x[]; };
+#ifdef TEXELS
+layout(set = 0, binding = 8) uniform textureBuffer x_texels;
+#endif
 layout(set = 0, binding = 1) writeonly buffer Y { VALUE y[]; };
 
 #include "pooling/average.glsl"
@@ -19,7 +22,7 @@ void work_at(place p) {
         for (int from = columns.begin; from < columns.end; from += 32) {
             VALUE part = VALUE(0.0);
             for (int column = from; column < min(from + 32, columns.end); column++)
-                part += x[first_x + offset_of(p, row, column, in_height, in_width)];
+                part += READ(x, first_x + offset_of(p, row, column, in_height, in_width));
             line += part;
         }
         sum += line;

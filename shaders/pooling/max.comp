@@ -7,6 +7,9 @@
 layout(constant_id = 1) const bool INDICES = false;
 
 layout(set = 0, binding = 0) readonly buffer X { VALUE x[]; };
+#ifdef TEXELS
+layout(set = 0, binding = 8) uniform textureBuffer x_texels;
+#endif
 layout(set = 0, binding = 1) writeonly buffer Y { INDEX y[]; };
 
 #include "pooling/largest.glsl"

@@ -17,6 +17,10 @@ layout(set = 0, binding = 0) readonly buffer Gradient { VALUE g[]; };
 layout(set = 0, binding = 1) readonly buffer X { VALUE x[]; };
 layout(set = 0, binding = 2) writeonly buffer Gx { VALUE gx[]; };
 layout(set = 0, binding = 3) readonly buffer Indices { INDEX indices[]; };
+#ifdef TEXELS
+layout(set = 0, binding = 8) uniform textureBuffer g_texels;
+layout(set = 0, binding = 9) uniform textureBuffer x_texels;
+#endif
 
 #include "pooling/largest.glsl"
 
@@ -43,7 +47,7 @@ void cell_at(place p) {
     VALUE gradient = VALUE(0.0), largest;
     INDEX best = INDEX(0);
     if (p.row < out_height && p.column < out_width) {
-        gradient = g[first_g + offset_of(p, p.row, p.column, out_height, out_width)];
+        gradient = READ(g, first_g + offset_of(p, p.row, p.column, out_height, out_width));
         best = largest_of(p, p.row, p.column, largest);
         if (GATED) gradient = gated(gradient, largest);
     }
@@ -59,10 +63,10 @@ void pixel_at(place p) {
     for (int row = rows.begin; row < rows.end; row++)
         for (int column = columns.begin; column < columns.end; column++) {
             uint at = offset_of(p, row, column, out_height, out_width);
-            sum += where_equal(indices[first_index + at], p.row, p.column, g[first_g + at]);
+            sum += where_equal(indices[first_index + at], p.row, p.column, READ(g, first_g + at));
         }
     uint here = offset_of(p, p.row, p.column, in_height, in_width);
-    if (GATED) sum = gated(sum, x[first_x + here]);
+    if (GATED) sum = gated(sum, READ(x, first_x + here));
     gx[first_y + here] = sum;
 }
 

@@ -3,6 +3,13 @@
 // channels, then along the row; so that only one division finds the place (CPUs have none for vectors).
 layout(local_size_x = 64) in;
 
+#ifdef TEXELS // of four numbers, which drivers for the CPU load as one
+#extension GL_EXT_samplerless_texture_functions : require
+#define READ(name, at) texelFetch(name##_texels, int(at))
+#else
+#define READ(name, at) name[at]
+#endif
+
 #if WIDTH == 4
 #define VALUE vec4
 #define INDEX uvec4
