@@ -550,14 +550,10 @@ static void test_split(void **state) {
  * row32-texels is slow to compile and has a cell of the matrix. */
 int main(int argc, char **argv) {
     (void)argv;
-    static const char *const rows[] = { "product=row8",
-                                        "product=row16,wide=0",
-                                        "product=row16-texels",
-                                        "product=row32,split",
-                                        "winograd=1",
-                                        "winograd=1,split",
-                                        "winograd=10000,slice=65536",
-                                        TUNED };
+    static const char *const rows[] = {
+        "product=row8", "product=row16,wide=0", "product=row16-texels",       "product=row32,split",
+        "winograd=1",   "winograd=1,split",     "winograd=10000,slice=65536", TUNED
+    };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
                                          "product=tile4", "product=tile,winograd=100000" };
     bool tile = argc > 1;
