@@ -114,7 +114,9 @@ static void test_query_key_value(void **state) {
 /* ---- whole networks ------------------------------------------------------------------------------ */
 
 static void count(const network_kind *kind, const char *force, tuff_program_info *info) {
-    const bench bench = { .device = test_device_open(&(tuff_device_desc){ .force = force }) };
+    /* measuring could choose otherwise each time */
+    const tuff_device_desc desc = { .force = force, .tuning = TUFF_TUNING_OFF };
+    const bench bench = { .device = test_device_open(&desc) };
     network net;
     network_open(&bench, kind, &net);
     network_compile(&net, TUFF_PROFILE_NONE);
