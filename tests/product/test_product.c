@@ -306,6 +306,7 @@ static void add_convs(checks *c, const char *force) {
         { TUFF_SHAPE(3, 8, 11, 13), TUFF_SHAPE(12, 8, 3, 3), { .padding = { 1, 1 } }, true },
         { TUFF_SHAPE(1, 4, 3, 6), TUFF_SHAPE(4, 4, 3, 3), { .padding = { 2, 0 } }, true },
         { TUFF_SHAPE(2, 4, 6, 7), TUFF_SHAPE(136, 4, 3, 3), { .padding = { 1, 1 } }, true },
+        { TUFF_SHAPE(1, 4, 6, 7), TUFF_SHAPE(136, 4, 3, 3), { .padding = { 1, 1 } }, true },
         { TUFF_SHAPE(2, 136, 6, 7), TUFF_SHAPE(4, 136, 3, 3), { .padding = { 1, 1 } }, true },
         { TUFF_SHAPE(2, 12, 9, 7), TUFF_SHAPE(8, 12, 4, 4), { .padding = { 2, 1 } }, true },
         { TUFF_SHAPE(2, 8, 7, 5), TUFF_SHAPE(20, 8, 5, 5), { .padding = { 2, 2 } }, true },
@@ -552,7 +553,8 @@ int main(int argc, char **argv) {
     (void)argv;
     static const char *const rows[] = {
         "product=row8", "product=row16,wide=0", "product=row16-texels",       "product=row32,split",
-        "winograd=1",   "winograd=1,split",     "winograd=10000,slice=65536", TUNED
+        "winograd=1",   "winograd=1,split",     "winograd=10000,slice=65536", "winograd=1,slice=131072",
+        TUNED
     };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
                                          "product=tile4", "product=tile,winograd=100000" };
