@@ -2,7 +2,6 @@
 #include "layers/tuner.h"
 
 #include "layers/winograd.h"
-
 #include "runtime/device/choices.h"
 #include "runtime/program/trial.h"
 
@@ -76,8 +75,8 @@ static void find_candidates(const product_lowering *s, race *race) {
         if (variant == s->variant) race->standard = race->count;
         race->variants[race->count++] = variant;
     }
-    const char *winograd = device_force(device, "winograd");
-    if (race->count == MOST_WAYS || (winograd && strcmp(winograd, "0") == 0) || !winograd_fits(s)) return;
+    const char *winograd = device_force(device, "winograd"); /* nobody measures what is forced */
+    if (forced || winograd || race->count == MOST_WAYS || !winograd_fits(s)) return;
     if (s->winograd) race->standard = race->count;
     race->variants[race->count++] = NULL;
 }
