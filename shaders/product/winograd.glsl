@@ -13,31 +13,29 @@ layout(constant_id = 12) const uint TAPS = 3;
 #define SIDE 6
 const uint OUTPUTS = SIDE + 1 - TAPS;
 
-const float P = 2.0 / 3, Q = 3.0 / 2; // P Q = 1
-const float POINTS[] = float[](0, P, -P, Q, -Q);
-const float SCALES[] = float[](1, -81.0 / 130, -81.0 / 130, 8.0 / 65, 8.0 / 65, 1);
-const float INPUT[] = float[](
-    1, 0, -P * P - Q * Q, 0, 1, 0,
-    0, -Q, -Q * Q, P, 1, 0,
-    0, Q, -Q * Q, -P, 1, 0,
-    0, -P, -P * P, Q, 1, 0,
-    0, P, -P * P, -Q, 1, 0,
-    0, 1, 0, -P * P - Q * Q, 0, 1
-);
+const float P = 2.0 / 3, Q = 3.0 / 2; // P Q = 1, which is what input_matrix is short by
+
+// As formulas, not as tables: of a table glslang makes a copy for each look.
+float point(uint i) {
+    return i == 0 ? 0.0 : i == 1 ? P : i == 2 ? -P : i == 3 ? Q : -Q;
+}
 
 // a_i^k; infinity has the highest power alone
 float power(uint i, uint k, uint powers) {
     if (i == SIDE - 1) return k == powers - 1 ? 1.0 : 0.0;
-    float power = 1;
-    [[unroll]] for (uint j = 0; j < SIDE - 1; j++) power *= j < k ? POINTS[i] : 1.0;
-    return power;
+    float a = point(i);
+    return k == 0 ? 1.0 : k == 1 ? a : k == 2 ? a * a : k == 3 ? a * a * a : a * a * a * a;
 }
 
 float input_matrix(uint i, uint l) {
-    return INPUT[i * SIDE + l];
+    float a = point(i), b = i == 1 ? Q : i == 2 ? -Q : i == 3 ? P : -P; // 1 / a
+    if (i == 0) return l == 0 || l == 4 ? 1.0 : l == 2 ? -P * P - Q * Q : 0.0;
+    if (i == SIDE - 1) return l == 1 || l == 5 ? 1.0 : l == 3 ? -P * P - Q * Q : 0.0;
+    return l == 1 ? -b : l == 2 ? -b * b : l == 3 ? a : l == 4 ? 1.0 : 0.0;
 }
 float filter_matrix(uint i, uint t) {
-    return power(i, t, TAPS) * SCALES[i];
+    float scale = i == 0 || i == SIDE - 1 ? 1.0 : i < 3 ? -81.0 / 130 : 8.0 / 65; // 1 / f
+    return power(i, t, TAPS) * scale;
 }
 float output_matrix(uint k, uint i) {
     return power(i, k, OUTPUTS);

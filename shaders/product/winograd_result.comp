@@ -29,17 +29,25 @@ void main() {
         [[unroll]] for (uint s = 0; s < SIDE; s++)
             f[r * SIDE + s] = A_FOUR((from + (r * SIDE + s) * tiles * N) / 4);
     Columns columns = columns_of(p, n);
-    [[unroll]] for (uint r = 0; r < OUTPUTS; r++) {
+    // Loops, with A^T's rows as powers of the points: stores are long, and would be compiled for each pixel.
+    float down[SIDE], across[SIDE];
+    [[unroll]] for (uint l = 0; l < SIDE - 1; l++) down[l] = 1;
+    for (uint r = 0; r < OUTPUTS; r++) {
         vec4 row[SIDE];
+        down[SIDE - 1] = r == OUTPUTS - 1 ? 1.0 : 0.0;
         [[unroll]] for (uint s = 0; s < SIDE; s++) {
             row[s] = vec4(0);
-            [[unroll]] for (uint l = 0; l < SIDE; l++)
-                if (output_matrix(r, l) != 0) row[s] += output_matrix(r, l) * f[l * SIDE + s];
+            [[unroll]] for (uint l = 0; l < SIDE; l++) row[s] += down[l] * f[l * SIDE + s];
         }
-        [[unroll]] for (uint s = 0; s < OUTPUTS; s++) {
+        [[unroll]] for (uint l = 0; l < SIDE - 1; l++) {
+            across[l] = 1;
+            down[l] *= point(l);
+        }
+        for (uint s = 0; s < OUTPUTS; s++) {
             vec4 value = vec4(0);
-            [[unroll]] for (uint l = 0; l < SIDE; l++)
-                if (output_matrix(s, l) != 0) value += output_matrix(s, l) * row[l];
+            across[SIDE - 1] = s == OUTPUTS - 1 ? 1.0 : 0.0;
+            [[unroll]] for (uint l = 0; l < SIDE; l++) value += across[l] * row[l];
+            [[unroll]] for (uint l = 0; l < SIDE - 1; l++) across[l] *= point(l);
             uvec2 at = corner + uvec2(r, s);
             if (all(lessThan(at, plane))) finish(p, (image * plane.x + at.x) * plane.y + at.y, n, value, columns);
         }

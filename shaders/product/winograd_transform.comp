@@ -64,7 +64,10 @@ void main() {
     uint first = from + image * image_n + row_index * from_row + column;
     uint made = to + tile * fours + row_index * to_row + column;
 
+    float t[SIDE * SIDE];
     vec4 x[SIDE * SIDE];
+    [[unroll]] for (uint r = 0; r < MAKES; r++)
+        [[unroll]] for (uint l = 0; l < READS; l++) t[r * SIDE + l] = matrix(r, l);
     [[unroll]] for (uint r = 0; r < READS; r++)
         [[unroll]] for (uint s = 0; s < READS; s++) {
             ivec2 at = corner + ivec2(r, s);
@@ -77,12 +80,12 @@ void main() {
         [[unroll]] for (uint s = 0; s < READS; s++) {
             row[s] = vec4(0);
             [[unroll]] for (uint l = 0; l < READS; l++)
-                if (matrix(r, l) != 0) row[s] += matrix(r, l) * x[l * SIDE + s];
+                if (t[r * SIDE + l] != 0) row[s] += t[r * SIDE + l] * x[l * SIDE + s];
         }
         [[unroll]] for (uint s = 0; s < MAKES; s++) {
             vec4 value = vec4(0);
             [[unroll]] for (uint l = 0; l < READS; l++)
-                if (matrix(s, l) != 0) value += matrix(s, l) * row[l];
+                if (t[s * SIDE + l] != 0) value += t[s * SIDE + l] * row[l];
             f4[made + (r * MAKES + s) * to_place] = value;
         }
     }
