@@ -48,13 +48,6 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
 }
 
-static void set_groups(kernel_call *call, uint64_t invocations) {
-    uint64_t groups = divide_up(invocations, LANES);
-    call->groups[0] = (uint32_t)(groups < MAX_GROUPS ? groups : MAX_GROUPS);
-    call->groups[1] = (uint32_t)divide_up(groups, call->groups[0]);
-    call->groups[2] = 1;
-}
-
 /* Numbers that one piece of scratch memory, and one binding, may have. */
 static int64_t most_elements(const lowering *lowering) {
     uint64_t most = bindable_elements(lowering), scratch = lowering_scratch_limit(lowering);
@@ -183,7 +176,7 @@ static tuff_result transform(const product_lowering *s, const plan *plan, uint32
     call.param_count = sizeof words / sizeof *words;
     for (uint32_t i = 0; i < call.param_count; i++) call.params[i] = (uint32_t)words[i];
     bind_whole_fours(&call, 0, 2);
-    set_groups(&call, (uint64_t)(tiles * channels / 4));
+    flat_groups(&call, (uint64_t)(tiles * channels / 4), LANES);
     call.work = (uint64_t)(tiles * channels * PLACES * SIDE);
     return lowering_call(s->lowering, &call);
 }
@@ -271,7 +264,7 @@ static tuff_result finish(product_lowering *s, const plan *plan, const view *sum
     call.constants[CONSTANT_TAPS] = plan->taps;
     call.constant_count = WINOGRAD_CONSTANTS;
     int64_t elements = chunk_tiles(plan, s) * s->p.n;
-    set_groups(&call, (uint64_t)elements / 4);
+    flat_groups(&call, (uint64_t)elements / 4, LANES);
     call.work = (uint64_t)(elements * PLACES * plan->outputs);
     return lowering_call(s->lowering, &call);
 }

@@ -6,19 +6,18 @@
 //
 // An invocation makes four neighbouring columns of one tile of OUTPUTS x OUTPUTS pixels.
 
-layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint UNUSED = 0;
 
 #include "product/product.glsl"
 #include "product/epilogue.glsl"
 #include "product/winograd.glsl"
+#include "gather/flat.glsl"
 
 void main() {
     uvec2 plane = uvec2(both(grid, volume_grid)), tile_plane = (plane + OUTPUTS - 1) / OUTPUTS;
     uint pixels = plane.x * plane.y, fours = N / 4, tiles = M / pixels * tile_plane.x * tile_plane.y;
-    uint count = tiles * fours, group = gl_WorkGroupID.y * min((count + 63) / 64, 65535u) + gl_WorkGroupID.x;
-    uint i = group * 64 + gl_LocalInvocationID.x;
-    if (i >= count) return;
+    uint i = flat_index();
+    if (i >= tiles * fours) return;
     uint tile = i / fours, n = (i - tile * fours) * 4, line = tile / tile_plane.y, image = line / tile_plane.x;
     uvec2 corner = uvec2(line - image * tile_plane.x, tile - line * tile_plane.y) * OUTPUTS;
     Place p = place(0);

@@ -8,9 +8,9 @@
 // An invocation makes four neighbouring channels of one tile; its neighbours take the next channels. A filter is one
 // tile, whose channels are a matrix: rows that lie apart where it is a part of a larger one.
 
-layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint ROLE = 0;
 #include "product/winograd.glsl"
+#include "gather/flat.glsl"
 
 #define ROLE_IMAGE           0
 #define ROLE_FILTER          1
@@ -55,9 +55,8 @@ float matrix(uint i, uint l) {
 }
 
 void main() {
-    uint count = tiles * fours, group = gl_WorkGroupID.y * min((count + 63) / 64, 65535u) + gl_WorkGroupID.x;
-    uint i = group * 64 + gl_LocalInvocationID.x;
-    if (i >= count) return;
+    uint i = flat_index();
+    if (i >= tiles * fours) return;
     uint tile = i / fours, four = i - tile * fours, line = tile / tiles_w, image = line / tiles_h;
     ivec2 corner = ivec2(line - image * tiles_h, tile - line * tiles_w) * int(step) + ivec2(corner_h, corner_w);
     uint row_index = four / row_fours, column = four - row_index * row_fours;
