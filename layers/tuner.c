@@ -23,9 +23,12 @@ static void write_class(product_lowering *s, char text[CLASS_TEXT]) {
     static const char *const loaders[LOADER_COUNT] = { "plain", "window", "patch" };
     const product *p = &s->p;
     product_find_modes(s);
-    char kernel[24] = "";
-    if (winograd_fits(s))
-        snprintf(kernel, sizeof kernel, "%lldx%lld", (long long)p->image.kernel[1], (long long)p->image.kernel[2]);
+    /* how the grid falls into tiles decides about Winograd's way; who forces it, or none, has a class of his own */
+    char kernel[48] = "";
+    int64_t tiles = device_force(lowering_device(s->lowering), "winograd") ? 0 : winograd_tiles(s);
+    if (tiles)
+        snprintf(kernel, sizeof kernel, "%lldx%lld,tiles%llu", (long long)p->image.kernel[1],
+                 (long long)p->image.kernel[2], (unsigned long long)next_power(tiles));
     snprintf(text, CLASS_TEXT, "product:%s,%s%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
              s->variant->row ? "row" : "tile", loaders[p->loader], kernel,
              p->loader != LOADER_PLAIN && p->image.volume ? "3d" : "", (unsigned long long)next_power(p->m),

@@ -76,12 +76,16 @@ static plan plan_of(const product_lowering *s) {
     plan.outputs = SIDE + 1 - plan.taps;
     plan.tiles_h = (int64_t)divide_up((uint64_t)p->image.grid[1], plan.outputs);
     plan.tiles_w = (int64_t)divide_up((uint64_t)p->image.grid[2], plan.outputs);
+    const int64_t room = smaller(most_elements(s->lowering), 4 * CHUNK);
     for (;; plan.columns = (int64_t)divide_up((uint64_t)plan.columns, 2 * PART) * PART) {
-        int64_t most = plan.channels > plan.columns ? plan.channels : plan.columns;
-        plan.images = chunk / (PLACES * plan.tiles_h * plan.tiles_w * most);
+        int64_t each =
+            PLACES * plan.tiles_h * plan.tiles_w * (plan.channels > plan.columns ? plan.channels : plan.columns);
+        plan.images = smaller(chunk / each, p->image.images);
         if (plan.images < 1) plan.images = 1;
-        if (plan.images > p->image.images) plan.images = p->image.images;
-        if (plan.columns <= PART || sums_of(s, &plan) <= most_elements(s->lowering)) break;
+        /* rather more images at once than more sums that wait for one another */
+        while (plan.images < p->image.images && sums_of(s, &plan) > 2 * CHUNK && 2 * plan.images * each <= room)
+            plan.images = smaller(2 * plan.images, p->image.images);
+        if (plan.columns <= PART || sums_of(s, &plan) <= room) break;
     }
     return plan;
 }
@@ -112,6 +116,12 @@ bool winograd_fits(const product_lowering *s) {
     if (modes.a_mode == 0 || modes.b_first % 4) return false;
     if (p->loader == LOADER_PATCH && (modes.b_mode == 0 || modes.d_mode == 0)) return false;
     return has_room(s);
+}
+
+int64_t winograd_tiles(const product_lowering *s) {
+    if (!winograd_fits(s)) return 0;
+    const plan plan = plan_of(s);
+    return plan.tiles_h * plan.tiles_w * s->p.image.images;
 }
 
 /* What a place of a tile takes, in multiply-adds of the plain convolution: so many for each number that is transformed

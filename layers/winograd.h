@@ -10,6 +10,8 @@ bool winograd_fits(const product_lowering *s);
 /* Whether it fits and measured faster on this kind of device, or is forced: "winograd=COUNT" numbers of tiles at once,
  * but an image at least; "winograd=0" is never. */
 bool winograd_pays(const product_lowering *s);
+/* Tiles of all its images; 0 if it does not fit. */
+int64_t winograd_tiles(const product_lowering *s);
 tuff_result winograd_lower(const product_lowering *s);
 
 #endif
