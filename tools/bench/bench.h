@@ -68,6 +68,7 @@ typedef struct rival {
     double amount;             /* of work in one run: floating-point operations, or bytes */
     double (*run)(void *user); /* seconds of one run; below 0 after a failure */
     void *user;
+    double rest; /* seconds to wait behind it, until its threads are asleep */
 } rival;
 enum { MAX_RIVALS = 2 };
 

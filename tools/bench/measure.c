@@ -112,6 +112,20 @@ double subject_run(void *user) {
 
 /* ---- in turn ------------------------------------------------------------------------------------- */
 
+/* The second of two runs, so that each has the caches and the cores as its own run leaves them, not another's; long
+ * ones make them so by themselves. */
+static double settled_run(double (*run)(void *user), void *user) {
+    const double is_long = 0.2;
+    double seconds = run(user);
+    return seconds >= 0 && seconds < is_long ? run(user) : seconds;
+}
+
+static void rest(double seconds) {
+    const struct timespec pause = { .tv_sec = (time_t)seconds,
+                                    .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    if (seconds > 0) nanosleep(&pause, NULL);
+}
+
 /* medians[0] is the subject's, behind it the rivals'. */
 static bool run_in_turn(subject *subject, const rival *rivals, int rival_count, double medians[1 + MAX_RIVALS]) {
     int runs = subject->bench->options.runs;
@@ -119,7 +133,9 @@ static bool run_in_turn(subject *subject, const rival *rivals, int rival_count, 
     bool good = times != NULL;
     for (int i = -WARM_RUNS; good && i < runs; i++)
         for (int who = 0; good && who <= rival_count; who++) {
-            double seconds = who ? rivals[who - 1].run(rivals[who - 1].user) : subject_run(subject);
+            const rival *rival = who ? &rivals[who - 1] : NULL;
+            double seconds = rival ? settled_run(rival->run, rival->user) : settled_run(subject_run, subject);
+            if (rival) rest(rival->rest);
             good = seconds >= 0;
             if (i >= 0) times[who * runs + i] = seconds;
         }

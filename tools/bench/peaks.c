@@ -72,7 +72,8 @@ static double copy_run(void *user) {
 }
 
 rival peaks_copy(const bench *bench) {
-    return (rival){ "device copy", 2 * (double)bench->copy->size, copy_run, bench->copy };
+    return (
+        rival){ .name = "device copy", .amount = 2 * (double)bench->copy->size, .run = copy_run, .user = bench->copy };
 }
 
 void peaks_close(bench *bench) {

@@ -45,7 +45,10 @@ static bool product_fits(const bench *bench, const product_size *size) {
 static int add_blas(const bench *bench, const product_size *size, blas **blas, rival *rival) {
     *blas = device_get_limits(bench->device)->cpu ? blas_open(size->m, size->n, size->k) : NULL;
     if (!*blas) return 0;
-    *rival = (struct rival){ "OpenBLAS sgemm", product_flops(size), blas_run, *blas };
+    /* its threads look out for more work, some 30 ms long, on cores that the device needs next */
+    *rival = (struct rival){
+        .name = "OpenBLAS sgemm", .amount = product_flops(size), .run = blas_run, .user = *blas, .rest = 0.05
+    };
     return 1;
 }
 
@@ -141,7 +144,9 @@ static bool conv2d_pass(const bench *bench, const conv_size *size, pass pass) {
     const product_size product = pass_product(size, pass);
     subject conv, plain = { 0 };
     blas *blas = NULL;
-    rival rivals[MAX_RIVALS] = { { "matmul of this size", product_flops(&product), subject_run, &plain } };
+    rival rivals[MAX_RIVALS] = {
+        { .name = "matmul of this size", .amount = product_flops(&product), .run = subject_run, .user = &plain }
+    };
     work work = { .bench = pass_names[pass], .flops = product_flops(&product), .bytes = pass_bytes(size) };
     int used = snprintf(work.shape, sizeof work.shape, "%lldx%lldx%lldx%lld to %lld, %lldx%lld", (long long)size->batch,
                         (long long)size->in, (long long)size->height, (long long)size->width, (long long)size->out,
