@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* As in shaders/product/product.glsl. */
-enum { MODE_ONE = 0, MODE_ALONG_K = 1, MODE_ALONG_M = 2, MODE_ALONG_N = 2 };
-
 /* ---- ranges of memory --------------------------------------------------------------------------- */
 
 static view matrix_view(const product *p, const product_matrix *matrix, int64_t rows, int64_t columns) {

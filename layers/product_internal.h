@@ -8,6 +8,8 @@ enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_
 enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7, CONSTANT_VOLUME = CONSTANT_STEPS + PRODUCT_STEPS, CONSTANTS };
 enum { VOLUME_WORDS = 23 };
 enum { BATCH_IN_KERNEL = 3 };
+/* How an operand is read, as in shaders/product/product.glsl. */
+enum { MODE_ONE = 0, MODE_ALONG_K = 1, MODE_ALONG_M = 2, MODE_ALONG_N = 2 };
 
 /* An extra input of the epilogue: where its element for (m, n) lies. For convolutions m counts images of grid pixels.
  */

@@ -113,8 +113,8 @@ bool winograd_fits(const product_lowering *s) {
     if (!wide_allowed(s->lowering) || image->channels % 4 || p->n % 4) return false;
     product_lowering modes = *s;
     product_find_modes(&modes);
-    if (modes.a_mode == 0 || modes.b_first % 4) return false;
-    if (p->loader == LOADER_PATCH && (modes.b_mode == 0 || modes.d_mode == 0)) return false;
+    if (modes.a_mode == MODE_ONE || modes.b_first % 4) return false;
+    if (p->loader == LOADER_PATCH && (modes.b_mode == MODE_ONE || modes.d_mode == MODE_ONE)) return false;
     return has_room(s);
 }
 
@@ -269,7 +269,7 @@ static tuff_result finish(product_lowering *s, const plan *plan, const view *sum
     product_find_modes(s);
     product_classify_extras(s);
     s->operands[BINDING_A] = s->operands[BINDING_B] = lowering_operand(s->lowering, sums, ACCESS_READ, &s->a_first);
-    s->a_mode = s->b_mode = 0;
+    s->a_mode = s->b_mode = MODE_ONE;
     TRY(product_fill_call(s, &call));
     call.constants[CONSTANT_TAPS] = plan->taps;
     call.constant_count = WINOGRAD_CONSTANTS;

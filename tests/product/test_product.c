@@ -268,10 +268,11 @@ static void add_conv(checks *c, const conv_case *s, uint32_t index) {
     char text[160];
     snprintf(text, sizeof text, "conv %u, output", index);
     expect(c, tuff_relu(apply_conv(tx, tw, tb, &spec)), clipped(y, 0), text);
-    if (x->shape.rank == 5) { /* a tensor in another order, and one that differs along the height alone */
+    const uint32_t rank = x->shape.rank;
+    if (rank == 5 || s->weight.sizes[0] > 100) { /* a tensor in another order, and one that differs along the height */
         ref *sum = ref_conv(x, w, NULL, &spec), *added = filled(y->shape, 33 + index);
-        int64_t height = y->shape.sizes[3], width = y->shape.sizes[4];
-        ref *factor = filled(TUFF_SHAPE(1, 1, 1, height, 1), 34 + index);
+        int64_t height = y->shape.sizes[rank - 2], width = y->shape.sizes[rank - 1];
+        ref *factor = filled(rank == 5 ? TUFF_SHAPE(1, 1, 1, height, 1) : TUFF_SHAPE(1, 1, height, 1), 34 + index);
         for (int64_t i = 0; i < sum->count; i++) { /* with the error of the whole sum */
             double f = factor->v[i / width % height];
             sum->v[i] = (sum->v[i] + added->v[i]) * f;
