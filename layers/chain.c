@@ -51,6 +51,29 @@ uint64_t loops_count(const loops *loops) {
     return count;
 }
 
+uint32_t loops_slowest(const loops *loops) {
+    uint32_t d = loops->rank ? loops->rank - 1 : 0;
+    while (d > 0 && loops->sizes[d] == 1) d--;
+    return d;
+}
+
+uint64_t loops_slowest_stride(const loops *loops, uint32_t tensor) {
+    uint32_t d = loops_slowest(loops);
+    return loops->rank && loops->sizes[d] > 1 ? loops->strides[d][tensor] : 0;
+}
+
+view loops_view(const view *whole, uint64_t begin, const loops *outer, const loops *inner, uint32_t tensor) {
+    view part = { .storage = whole->storage, .type = whole->type, .offset = whole->offset + begin };
+    const loops *nests[2] = { outer, inner };
+    for (uint32_t n = 0; n < 2; n++)
+        for (uint32_t d = 0; d < nests[n]->rank; d++) {
+            if (nests[n]->strides[d][tensor] == 0) continue;
+            part.shape.sizes[part.shape.rank] = (int64_t)nests[n]->sizes[d];
+            part.strides[part.shape.rank++] = (int64_t)nests[n]->strides[d][tensor];
+        }
+    return part;
+}
+
 uint32_t loops_mode(const loops *loops, uint32_t tensor) {
     bool linear = true, single = true;
     uint64_t expected = 1;

@@ -21,6 +21,13 @@ void loops_make(loops *loops, const tuff_shape *shape, uint32_t mask, int64_t (*
                 uint32_t tensors, uint32_t order);
 uint64_t loops_count(const loops *loops);
 
+/* The slowest loop that still has two halves, and a tensor's stride there; 0 if there is none. */
+uint32_t loops_slowest(const loops *loops);
+uint64_t loops_slowest_stride(const loops *loops, uint32_t tensor);
+
+/* What tensor t's elements span from `begin` on, in a nest of loops within another; a view for lowering_operand. */
+view loops_view(const view *whole, uint64_t begin, const loops *outer, const loops *inner, uint32_t tensor);
+
 /* The strides of a view for the axes of a shape that it broadcasts to. */
 void broadcast_strides(const view *view, const tuff_shape *shape, int64_t *strides);
 

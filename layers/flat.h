@@ -16,13 +16,16 @@ static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t
 }
 
 /* The most elements that one binding can span, wherever they start; "slice=BYTES" forces fewer. */
-static inline uint64_t bindable_elements(const lowering *lowering) {
-    const tuff_device *device = lowering_device(lowering);
+static inline uint64_t bindable_on(const tuff_device *device) {
     const device_limits *limits = device_get_limits(device);
     uint64_t most = (limits->max_range - limits->range_alignment) / 4;
     const char *force = device_force(device, "slice");
     uint64_t forced = force ? strtoull(force, NULL, 10) / 4 : 0;
     return forced && forced < most ? forced : most;
+}
+
+static inline uint64_t bindable_elements(const lowering *lowering) {
+    return bindable_on(lowering_device(lowering));
 }
 
 /* Whether kernels may take four numbers at once; "wide=0" forces one. */

@@ -260,8 +260,10 @@ static tuff_result add_block(const blocks *b, int64_t row, int64_t class, const 
     }
     if (gradients[OF_BIAS]) {
         view out = view_part(gradients[OF_BIAS], class, classes), to = target_of(&out, sums, row == 0);
-        const int64_t strides[TUFF_MAX_RANK] = { 0, 1 };
-        TRY(lower_reduce(b->lowering, REDUCE_SUM, 1, NULL, &block->shape, 1, &block, &to, strides, b->node->label));
+        const reduce_call sum = {
+            .shape = block->shape, .reduced = 1, .inputs = { block }, .out = { &to, { 0, 1 } }, .label = b->node->label
+        };
+        TRY(lower_reduce(b->lowering, &sum));
         if (row) TRY(accumulate(b, sums, &out));
     }
     return TUFF_OK;

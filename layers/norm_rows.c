@@ -1,43 +1,36 @@
 /* The kernels that normalise rows, as operators of their own: layer, root mean square, group and instance normalisation
  * are views around them. Forward reads x from memory once if a row fits the caches, backward x and the gradient. */
-#include "layers/flat.h"
 #include "layers/normalisation.h"
 #include "layers/pointwise.h"
 #include "layers/reduction.h"
+#include "layers/rows.h"
 
-enum { AXIS = 0, SPREAD, EPSILON, CENTRED };
+enum { AXIS = 0, SPREAD, EPSILON, CENTRED, GROUPS, ATTRIBUTES };
 static const attribute norm_rows_attributes[] = {
     [AXIS] = { .name = "axis", .type = ATTRIBUTE_INT },                   /* rows are the axes from here on */
     [SPREAD] = { .name = "spread", .type = ATTRIBUTE_INT, .value.i = 1 }, /* elements that share a weight */
     [EPSILON] = { .name = "eps", .type = ATTRIBUTE_FLOAT, .value.f = 1e-5 },
     [CENTRED] = { .name = "centred", .type = ATTRIBUTE_BOOL, .value.i = true },
+    [GROUPS] = { .name = "groups", .type = ATTRIBUTE_INT }, /* 0: none; else axis `axis` is divided, and rows with it */
 };
 
-/* One value for each row, in a shape that broadcasts to x. */
+/* One value for each row, in a shape that broadcasts to x; in groups, to x with an axis of them. */
 static tuff_shape of_rows(const node *node, const tuff_shape *x) {
     tuff_shape shape = *x;
-    for (uint32_t i = (uint32_t)node->attributes[AXIS].i; i < shape.rank; i++) shape.sizes[i] = 1;
+    uint32_t axis = (uint32_t)node->attributes[AXIS].i;
+    int64_t groups = node->attributes[GROUPS].i;
+    if (groups) shape.rank++;
+    for (uint32_t i = axis; i < shape.rank; i++) shape.sizes[i] = 1;
+    if (groups) shape.sizes[axis] = groups;
     return shape;
 }
 
 /* ---- kernels ------------------------------------------------------------------------------------- */
 
-typedef struct cover {
-    int64_t rows, n;
-    uint32_t lanes, local;
-} cover;
-
 static cover choose_cover(const lowering *lowering, const node *node, const tuff_shape *x) {
     const tuff_shape each = of_rows(node, x);
-    cover c = { .rows = tuff_shape_count(&each), .lanes = 1, .local = 64 };
-    const char *force = device_force(lowering_device(lowering), "reduce");
-    c.n = tuff_shape_count(x) / c.rows;
-    /* shared memory and barriers are dear where the CPU runs them: there only to spread few rows */
-    bool group = !device_get_limits(lowering_device(lowering))->cpu || (c.rows < 64 && c.n >= 4096);
-    if (force) group = strcmp(force, "group") == 0;
-    group |= 3 * (uint64_t)c.n > turns_allowed(lowering); /* three walks over the row */
-    if (group) c.lanes = c.local = c.n >= 2048 ? 256 : 64;
-    return c;
+    int64_t rows = tuff_shape_count(&each);
+    return cover_rows(lowering, rows, tuff_shape_count(x) / rows);
 }
 
 static view rows_view(const view *whole, int64_t rows, int64_t n) {
@@ -85,10 +78,28 @@ static void set_groups(kernel_call *call, const cover *c, int64_t rows) {
     flat_groups(call, (uint64_t)rows, c->local / c->lanes);
 }
 
+/* The activation behind it. */
+static void add_chain(const chain *chain, kernel_call *call) {
+    call->constants[call->constant_count++] = chain->outputs[0];
+    call->constants[call->constant_count++] = chain->step_count;
+    for (uint32_t i = 0; i < chain->step_count; i++)
+        call->constants[call->constant_count++] = chain_word(chain->steps[i]);
+    memcpy(call->params + call->param_count, chain->constants, chain->constant_count * sizeof *chain->constants);
+    call->param_count += chain->constant_count;
+}
+
+/* Of the value alone: no further inputs. */
+static bool accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
+                             uint32_t extra_count) {
+    (void)node;
+    (void)extra_inputs;
+    return extra_count == 0 && chain->output_count == 1 && !chain_uses_index(chain) && !chain_is_random(chain);
+}
+
 static tuff_result lower_forward(lowering *lowering, const node *node) {
     const tuff_tensor *weight = node->inputs[1], *bias = node->inputs[2], *given = weight ? weight : bias;
     const cover c = choose_cover(lowering, node, &node->inputs[0]->shape);
-    TRY(turns_check(lowering, node, 3 * (uint64_t)c.n / c.lanes));
+    TRY(turns_check(lowering, node, ROW_WALKS * (uint64_t)c.n / c.lanes));
     view x = rows_view(lowering_view(lowering, node->inputs[0]), c.rows, c.n);
     view y = rows_view(lowering_view(lowering, node->outputs[0]), c.rows, c.n);
     view shift = rows_view(lowering_view(lowering, node->outputs[1]), c.rows, 1);
@@ -118,6 +129,7 @@ static tuff_result lower_forward(lowering *lowering, const node *node) {
             call.operands[2 + i] = lowering_operand(lowering, &parts[i], ACCESS_WRITE, &call.params[8 + i]);
         static const forms forms = { KERNEL_NORM_ROWS, KERNEL_NORM_ROWS_WIDE, KERNEL_NORM_ROWS_TEXELS };
         choose_form(lowering, node, &c, given, &forms, 5, 6, &call);
+        if (node->chain) add_chain(node->chain, &call);
         set_groups(&call, &c, part);
         TRY(lowering_call(lowering, &call));
     }
@@ -128,7 +140,7 @@ static tuff_result lower_forward(lowering *lowering, const node *node) {
 static tuff_result lower_backward(lowering *lowering, const node *node) {
     const tuff_tensor *weight = node->inputs[4];
     const cover c = choose_cover(lowering, node, &node->inputs[1]->shape);
-    TRY(turns_check(lowering, node, 3 * (uint64_t)c.n / c.lanes));
+    TRY(turns_check(lowering, node, ROW_WALKS * (uint64_t)c.n / c.lanes));
     view wholes[5]; /* what is read, then what is written */
     for (uint32_t i = 0; i < 5; i++)
         wholes[i] = rows_view(lowering_view(lowering, i < 4 ? node->inputs[i] : node->outputs[0]), c.rows,
@@ -177,16 +189,17 @@ static tuff_result infer_backward(inference *inference) {
 
 const operator operator_norm_rows = {
     .name = "norm_rows",
-    .flags = OPERATOR_INTERNAL, /* those that are made of it have gradients of their own */
+    .flags = OPERATOR_INTERNAL | OPERATOR_WHOLE_EPILOGUE, /* those that are made of it have gradients of their own */
     .formula = "y = (x - mean) r weight + bias over the axes from `axis` on; mean - first x; r = 1 / sqrt(var + eps)",
     .inputs = { "input", "weight?", "bias?" },
     .outputs = { "output", "shift", "inverse" },
     .attributes = norm_rows_attributes,
-    .attribute_count = 4,
+    .attribute_count = ATTRIBUTES,
     .infer = infer_forward,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
     .lower = lower_forward,
+    .accepts_epilogue = accepts_epilogue,
 };
 
 const operator operator_norm_rows_backward = {
@@ -195,7 +208,7 @@ const operator operator_norm_rows_backward = {
     .formula = "the gradient of norm_rows with respect to input",
     .inputs = { "grad_output", "input", "shift", "inverse", "weight?" },
     .attributes = norm_rows_attributes,
-    .attribute_count = 4,
+    .attribute_count = ATTRIBUTES,
     .infer = infer_backward,
     .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
     .output_layout = LAYOUT_ROW_MAJOR,
@@ -204,7 +217,8 @@ const operator operator_norm_rows_backward = {
 
 /* ---- what they are used by ----------------------------------------------------------------------- */
 
-static void attributes_of(const norm *n, attribute_value attributes[4]) {
+static void attributes_of(const norm *n, attribute_value attributes[ATTRIBUTES]) {
+    attributes[GROUPS] = (attribute_value){ 0 };
     attributes[AXIS] = (attribute_value){ .i = n->axis };
     attributes[SPREAD] = (attribute_value){ .i = n->spread };
     attributes[EPSILON] = (attribute_value){ .f = n->epsilon };
@@ -212,9 +226,13 @@ static void attributes_of(const norm *n, attribute_value attributes[4]) {
 }
 
 tuff_tensor *norm_forward(const norm *n) {
-    attribute_value attributes[4];
+    attribute_value attributes[ATTRIBUTES];
     attributes_of(n, attributes);
-    tuff_tensor *inputs[] = { n->x, n->weight, n->bias };
+    tuff_tensor *inputs[] = { n->whole ? n->whole : n->x, n->weight, n->bias };
+    if (n->whole) { /* the result in its shape, so that what follows finds it */
+        attributes[AXIS].i = n->axis - 1;
+        attributes[GROUPS].i = n->x ? n->x->shape.sizes[n->axis - 1] : 0;
+    }
     return n->x ? graph_apply(n->x->graph, &operator_norm_rows, inputs, 3, attributes, NULL) : NULL;
 }
 
@@ -222,7 +240,7 @@ void norm_backward(const norm *n, tuff_tensor *g, tuff_tensor **gx, tuff_tensor 
     tuff_tensor *y = norm_forward(n); /* the forward pass's own node */
     if (!y || !g) return;
     tuff_tensor *x = n->x, *shift = y->producer->outputs[1], *inverse = y->producer->outputs[2];
-    attribute_value attributes[4];
+    attribute_value attributes[ATTRIBUTES];
     attributes_of(n, attributes);
     tuff_tensor *inputs[] = { g, x, shift, inverse, n->weight };
     *gx = graph_apply(x->graph, &operator_norm_rows_backward, inputs, 5, attributes, NULL);

@@ -33,12 +33,14 @@ extern const operator batch_norm_running_mean;
  * of `spread` share a weight and a bias. These, of any shape that broadcasts to x, may be NULL. */
 typedef struct norm {
     tuff_tensor *x, *weight, *bias;
+    tuff_tensor *whole; /* x as it was before axis - 1 was divided into groups; NULL: it was not */
     uint32_t axis;
     int64_t spread;
     double epsilon;
     bool centred; /* false: by the root mean square, about 0 */
 } norm;
 
+/* In the shape of x, or the whole. */
 tuff_tensor *norm_forward(const norm *n);
 /* Gradients in the shapes of x, weight and bias, where there are such. */
 void norm_backward(const norm *n, tuff_tensor *g, tuff_tensor **gx, tuff_tensor **gweight, tuff_tensor **gbias);

@@ -7,15 +7,15 @@
 
 #include <string.h>
 
-/* Shared with the shader: the output, then inputs. */
-enum { TENSORS = 6, INPUTS = TENSORS - 1, RECORD_BINDING = TENSORS, GROUP_SIZE = 256 };
+enum { TENSORS = REDUCE_TENSORS, INPUTS = REDUCE_INPUTS, RECORD_BINDING = TENSORS, GROUP_SIZE = 256 };
 
 typedef struct reduction {
     lowering *lowering;
     const char *label;
     reduce_kind kind;
     float scale;
-    chain chain;
+    chain chain, epilogue; /* without outputs: none */
+    uint32_t extras;       /* the epilogue's inputs beside the result: tensors behind the chain's */
     view views[TENSORS];
     uint64_t begin[TENSORS]; /* of this part, in elements */
     loops kept, reduced;
@@ -40,12 +40,11 @@ static uint32_t largest_input(const view *const *inputs, uint32_t count) {
     return best;
 }
 
-/* Four neighbours along the fastest kept or reduced axis: every input lies together there, or has one value for all. */
-static bool fits_wide(const reduction *r, bool by_part, const uint32_t *first, uint32_t *levels) {
-    const loops *along = by_part ? &r->reduced : &r->kept, *other = by_part ? &r->kept : &r->reduced;
+bool reduce_fits_wide(const loops *along, const loops *other, uint32_t inputs, const uint32_t *first,
+                      uint32_t *levels) {
     if (along->rank == 0 || along->sizes[0] % 4 != 0) return false;
     *levels = 0;
-    for (uint32_t i = 0; i < r->chain.input_count; i++) {
+    for (uint32_t i = 0; i < inputs; i++) {
         uint32_t t = i + 1;
         if (along->strides[0][t] == 0) {
             *levels |= 1u << i;
@@ -71,7 +70,9 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
     /* few terms: sharing a pipeline saves more than the wide one would */
     const char *force_wide = device_force(device, "wide");
     bool few = limits->cpu && outputs * terms < 16384 && !(force_wide && strcmp(force_wide, "1") == 0);
-    p.wide = !few && wide_allowed(r->lowering) && fits_wide(r, p.by_part, first, &p.levels);
+    const loops *along = p.by_part ? &r->reduced : &r->kept, *other = p.by_part ? &r->kept : &r->reduced;
+    p.wide =
+        !few && wide_allowed(r->lowering) && reduce_fits_wide(along, other, r->chain.input_count, first, &p.levels);
     if (!p.wide) p.levels = 0;
     uint32_t width = p.wide ? 4 : 1;
     uint64_t invocations = p.by_part ? outputs : outputs / width, steps = p.by_part ? terms / width : terms;
@@ -105,17 +106,8 @@ static enum kernel_id choose_kernel(const pass *p, bool texels) {
     return !p->wide ? KERNEL_REDUCE : texels ? KERNEL_REDUCE_TEXELS : KERNEL_REDUCE_WIDE;
 }
 
-static view loops_view(const reduction *r, uint32_t t) {
-    view part = { .storage = r->views[t].storage, .type = r->views[t].type };
-    part.offset = r->views[t].offset + r->begin[t];
-    const loops *nests[2] = { &r->kept, &r->reduced };
-    for (uint32_t n = 0; n < 2; n++)
-        for (uint32_t d = 0; d < nests[n]->rank; d++) {
-            if (nests[n]->strides[d][t] == 0) continue;
-            part.shape.sizes[part.shape.rank] = (int64_t)nests[n]->sizes[d];
-            part.strides[part.shape.rank++] = (int64_t)nests[n]->strides[d][t];
-        }
-    return part;
+static view view_of(const reduction *r, uint32_t t) {
+    return loops_view(&r->views[t], r->begin[t], &r->kept, &r->reduced, t);
 }
 
 static tuff_result run_pass(const reduction *r);
@@ -128,46 +120,44 @@ static tuff_result run_partial(const reduction *r, const view *partial, uint32_t
                        .kind = r->kind,
                        .scale = r->scale,
                        .chain = nothing,
+                       .epilogue = r->epilogue,
+                       .extras = r->extras,
                        .views = { r->views[0], *partial },
                        .begin = { r->begin[0] },
                        .kept = r->kept };
+    uint32_t extras = 1 + r->chain.input_count;
+    for (uint32_t i = 0; i < r->extras; i++) {
+        last.views[2 + i] = r->views[extras + i];
+        last.begin[2 + i] = r->begin[extras + i];
+    }
     uint64_t stride = kept_stride;
     for (uint32_t d = 0; d < last.kept.rank; d++) {
         memset(last.kept.strides[d] + 1, 0, sizeof last.kept.strides[d] - sizeof last.kept.strides[d][0]);
         last.kept.strides[d][1] = stride;
+        for (uint32_t i = 0; i < r->extras; i++) last.kept.strides[d][2 + i] = r->kept.strides[d][extras + i];
         stride *= last.kept.sizes[d];
     }
     last.reduced = (loops){ .rank = 1, .tensors = TENSORS, .sizes = { parts }, .strides = { { 0, part_stride } } };
     return run_pass(&last);
 }
 
-/* The slowest loop that still has two halves. */
-static uint32_t slowest(const loops *loops) {
-    uint32_t d = loops->rank ? loops->rank - 1 : 0;
-    while (d > 0 && loops->sizes[d] == 1) d--;
-    return d;
-}
-
-static uint64_t slowest_stride(const loops *loops, uint32_t t) {
-    uint32_t d = slowest(loops);
-    return loops->rank && loops->sizes[d] > 1 ? loops->strides[d][t] : 0;
-}
-
 /* A tensor too large for one binding: the half of its slowest axis, twice. */
 static tuff_result run_halves(const reduction *r, uint32_t t) {
     uint64_t outputs = loops_count(&r->kept);
     /* two halves of the terms leave two partial results for each output: those must be bindable, too */
-    bool along_kept = slowest_stride(&r->kept, t) >= slowest_stride(&r->reduced, t)
+    bool along_kept = loops_slowest_stride(&r->kept, t) >= loops_slowest_stride(&r->reduced, t)
                       || (outputs > 1 && 2 * outputs > bindable_elements(r->lowering));
     reduction half = *r;
     loops *loops = along_kept ? &half.kept : &half.reduced;
-    uint32_t d = slowest(loops);
+    uint32_t d = loops_slowest(loops);
     uint64_t size = loops->sizes[d], lower = (size / 2 + 3) & ~UINT64_C(3);
     if (lower >= size) lower = size / 2;
     view partial = { 0 };
     if (!along_kept) {
         TRY(lowering_scratch(r->lowering, 2 * outputs, "partial", &partial));
         half.scale = 1;
+        half.epilogue = (chain){ 0 };
+        half.extras = 0;
         half.views[0] = partial;
         half.begin[0] = 0;
         uint64_t stride = 1;
@@ -185,13 +175,40 @@ static tuff_result run_halves(const reduction *r, uint32_t t) {
     return along_kept ? TUFF_OK : run_partial(r, &partial, 2, 1, outputs);
 }
 
+/* An operand of the chain behind, whose steps and constants stand behind those of the first chain. */
+static uint8_t moved(const chain *first, uint8_t operand) {
+    if (operand >= CHAIN_STEP) return (uint8_t)(operand + first->step_count);
+    return operand >= CHAIN_CONSTANT ? (uint8_t)(operand + first->constant_count) : operand;
+}
+
+/* Constants and parameters of the chains; without the one behind where results are partial. */
+static void add_chains(const reduction *r, bool whole, kernel_call *call) {
+    static const chain none;
+    const chain *first = &r->chain, *behind = whole ? &r->epilogue : &none;
+    uint32_t *next = call->constants + call->constant_count, *params = call->params + call->param_count;
+    *next++ = first->outputs[0];
+    *next++ = behind->step_count;
+    *next++ = whole ? r->extras : 0;
+    *next++ = moved(first, behind->outputs[0]);
+    *next++ = first->step_count;
+    for (uint32_t i = 0; i < first->step_count; i++) *next++ = chain_word(first->steps[i]);
+    for (uint32_t i = 0; i < behind->step_count; i++) {
+        const chain_step *s = &behind->steps[i];
+        *next++ = chain_word((chain_step){ s->op, moved(first, s->a), moved(first, s->b), moved(first, s->c) });
+    }
+    call->constant_count = (uint32_t)(next - call->constants);
+    memcpy(params, first->constants, first->constant_count * sizeof *params);
+    memcpy(params + first->constant_count, behind->constants, behind->constant_count * sizeof *params);
+    call->param_count += first->constant_count + behind->constant_count;
+}
+
 static tuff_result run_pass(const reduction *r) {
     uint32_t inputs = r->chain.input_count, order = 1;
     kernel_call call = { .label = r->label, .operand_count = RECORD_BINDING + 1 };
     uint32_t first[TENSORS] = { 0 };
     uint64_t largest = 0;
     for (uint32_t t = 1; t <= inputs; t++) {
-        view part = loops_view(r, t);
+        view part = view_of(r, t);
         call.operands[t] = lowering_operand(r->lowering, &part, ACCESS_READ, &first[t]);
         if (view_span(&part) > bindable_elements(r->lowering)) return run_halves(r, t);
         if (view_span(&part) > largest) {
@@ -200,16 +217,23 @@ static tuff_result run_pass(const reduction *r) {
         }
     }
     pass p = choose_pass(r, order, first);
-    if (p.wide) bind_whole_fours(&call, 1, inputs + 1);
+    bool whole = p.parts == 1;
+    uint32_t bound = inputs + 1 + (whole ? r->extras : 0);
+    for (uint32_t t = inputs + 1; t < bound; t++) {
+        view part = view_of(r, t);
+        call.operands[t] = lowering_operand(r->lowering, &part, ACCESS_READ, &first[t]);
+        if (view_span(&part) > bindable_elements(r->lowering)) return run_halves(r, t);
+    }
+    if (p.wide) bind_whole_fours(&call, 1, bound);
     uint64_t outputs = loops_count(&r->kept), terms = loops_count(&r->reduced);
-    view partial = { 0 }, out = loops_view(r, 0);
-    if (p.parts > 1) {
+    view partial = { 0 }, out = view_of(r, 0);
+    if (!whole) {
         TRY(lowering_scratch(r->lowering, outputs * p.parts, "partial", &partial));
         out = partial;
     }
     call.operands[0] = lowering_operand(r->lowering, &out, ACCESS_WRITE, &first[0]);
     if (view_span(&out) > bindable_elements(r->lowering)) return run_halves(r, 0);
-    for (uint32_t t = inputs + 1; t < TENSORS; t++) call.operands[t] = call.operands[0];
+    for (uint32_t t = bound; t < TENSORS; t++) call.operands[t] = call.operands[0];
 
     uint32_t words[2 * TUFF_MAX_RANK * LOOP_WORDS] = { 0 }, kept_words = r->kept.rank * LOOP_WORDS;
     uint32_t word_count = kept_words + r->reduced.rank * LOOP_WORDS;
@@ -222,23 +246,14 @@ static tuff_result run_pass(const reduction *r) {
     call.kernel = choose_kernel(&p, texels_allowed(r->lowering));
     call.takes_bytes = true;
     for (uint32_t i = 0; i < inputs; i++) p.levels |= (uint32_t)(r->views[i + 1].type == TUFF_U8) << (8 + i);
-    const uint32_t constants[] = { p.local,
-                                   inputs,
-                                   (uint32_t)r->kind,
-                                   p.by_part,
-                                   r->reduced.rank <= 1,
-                                   p.levels,
-                                   r->chain.outputs[0],
-                                   r->chain.step_count };
+    const uint32_t constants[] = { p.local, inputs, (uint32_t)r->kind, p.by_part, r->reduced.rank <= 1, p.levels };
     call.constant_count = sizeof constants / sizeof *constants;
     memcpy(call.constants, constants, sizeof constants);
-    for (uint32_t i = 0; i < r->chain.step_count; i++)
-        call.constants[call.constant_count++] = chain_word(r->chain.steps[i]);
 
     /* whole fours; the last parts may have no terms */
     uint64_t chunk = ((terms + p.parts - 1) / p.parts + 3) & ~UINT64_C(3);
-    bool chunked = device_get_limits(lowering_device(r->lowering))->cpu && !p.group && p.parts > 1;
-    const float scale = p.parts > 1 ? 1.0f : r->scale;
+    bool chunked = device_get_limits(lowering_device(r->lowering))->cpu && !p.group && !whole;
+    const float scale = whole ? r->scale : 1.0f;
     uint32_t width = p.wide ? 4 : 1;
     uint64_t invocations = outputs * p.parts;
     if (p.group)
@@ -252,40 +267,56 @@ static tuff_result run_pass(const reduction *r) {
     memcpy(&call.params[7], &scale, sizeof scale);
     call.params[8] = chunked ? (uint32_t)chunk : 0;
     memcpy(&call.params[9], first, sizeof first);
-    memcpy(&call.params[9 + TENSORS], r->chain.constants, r->chain.constant_count * sizeof *r->chain.constants);
-    call.param_count = 9 + TENSORS + r->chain.constant_count;
+    call.param_count = 9 + TENSORS;
+    add_chains(r, whole, &call);
     TRY(lowering_call(r->lowering, &call));
-    if (p.parts == 1) return TUFF_OK;
+    if (whole) return TUFF_OK;
     return p.by_part ? run_partial(r, &partial, p.parts, p.parts, 1) : run_partial(r, &partial, p.parts, 1, outputs);
 }
 
-tuff_result lower_reduce(lowering *l, reduce_kind kind, float scale, const chain *chain, const tuff_shape *shape,
-                         uint32_t reduced, const view *const *inputs, const view *out, const int64_t *out_strides,
-                         const char *label) {
-    reduction r = { .lowering = l, .label = label, .kind = kind, .scale = scale, .chain = nothing, .views = { *out } };
+bool reduce_accepts_epilogue(const chain *epilogue, uint32_t extras) {
+    return extras < INPUTS && !chain_uses_index(epilogue) && !chain_is_random(epilogue) && epilogue->output_count == 1;
+}
+
+tuff_result lower_reduce(lowering *l, const reduce_call *call) {
+    reduction r = { .lowering = l,
+                    .label = call->label,
+                    .kind = call->kind,
+                    .scale = call->scale != 0 ? call->scale : 1,
+                    .chain = nothing,
+                    .views = { *call->out.view } };
     uint8_t input_map[MAX_INPUTS] = { 0 };
     uint32_t given = 1;
-    if (chain) {
-        r.chain = *chain;
+    if (call->prologue) {
+        r.chain = *call->prologue;
         r.chain.output_count = 1;
-        given = chain->input_count;
+        given = call->prologue->input_count;
         chain_prune(&r.chain, input_map);
     }
-    if (r.chain.input_count > INPUTS || chain_uses_index(&r.chain) || chain_is_random(&r.chain))
+    if (call->epilogue) {
+        r.epilogue = *call->epilogue;
+        r.extras = call->epilogue->input_count - 1;
+    }
+    uint32_t inputs = r.chain.input_count;
+    if (inputs + r.extras > INPUTS || chain_uses_index(&r.chain) || chain_is_random(&r.chain))
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s: this chain cannot run before a reduction: a bug in fusion",
-                         label);
+                         call->label);
     int64_t strides[TENSORS][TUFF_MAX_RANK] = { { 0 } };
-    memcpy(strides[0], out_strides, sizeof strides[0]);
+    memcpy(strides[0], call->out.strides, sizeof strides[0]);
     const view *used[INPUTS] = { NULL };
     for (uint32_t i = 0; i < given; i++) {
         if (input_map[i] == 0xff) continue;
-        used[input_map[i]] = inputs[i];
-        r.views[1 + input_map[i]] = *inputs[i];
-        broadcast_strides(inputs[i], shape, strides[1 + input_map[i]]);
+        used[input_map[i]] = call->inputs[i];
+        r.views[1 + input_map[i]] = *call->inputs[i];
+        broadcast_strides(call->inputs[i], &call->shape, strides[1 + input_map[i]]);
     }
-    uint32_t order = r.chain.input_count ? 1 + largest_input(used, r.chain.input_count) : 0;
-    loops_make(&r.kept, shape, ~reduced, strides, TENSORS, order);
-    loops_make(&r.reduced, shape, reduced, strides, TENSORS, order);
+    for (uint32_t i = 0; i < r.extras; i++) {
+        r.views[1 + inputs + i] = *call->extras[i].view;
+        memcpy(strides[1 + inputs + i], call->extras[i].strides, sizeof strides[0]);
+    }
+    uint32_t order = inputs ? 1 + largest_input(used, inputs) : 0;
+    loops_make(&r.kept, &call->shape, ~call->reduced, strides, TENSORS, order);
+    loops_make(&r.reduced, &call->shape, call->reduced, strides, TENSORS, order);
     return run_pass(&r);
 }
 

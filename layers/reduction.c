@@ -9,7 +9,6 @@
 #include "layers/pointwise.h"
 #include "layers/reduce.h"
 #include "layers/search.h"
-#include "layers/softmax.h"
 
 #include <string.h>
 
@@ -87,19 +86,36 @@ tuff_result infer_reduce(inference *inference) {
     return TUFF_OK;
 }
 
-static tuff_result lower_node(lowering *l, const node *node, reduce_kind kind, bool mean) {
-    const tuff_shape *shape = node->chain ? &node->domain : &node->inputs[0]->shape;
-    uint32_t mask = axis_mask(node, shape), inputs = node->chain ? node->chain->input_count : 1, axis_out = 0;
-    const view *views[MAX_INPUTS] = { NULL }, *out = lowering_view(l, node->outputs[0]);
-    for (uint32_t i = 0; i < inputs; i++) views[i] = lowering_view(l, node->inputs[i]);
+/* What has the result's shape, or broadcasts to it, over the axes of what is reduced. */
+static reduced_view without_reduced(const node *node, const reduce_call *call, const view *view,
+                                    const tuff_shape *result) {
+    reduced_view of = { view, { 0 } };
     int64_t strides[TUFF_MAX_RANK] = { 0 };
-    for (uint32_t axis = 0; axis < shape->rank; axis++) {
-        bool reduced = mask >> axis & 1;
-        if (!reduced) strides[axis] = out->strides[axis_out];
+    broadcast_strides(view, result, strides);
+    for (uint32_t axis = 0, axis_out = 0; axis < call->shape.rank; axis++) {
+        bool reduced = call->reduced >> axis & 1;
+        if (!reduced) of.strides[axis] = strides[axis_out];
         axis_out += !reduced || node->attributes[KEEPDIM].i;
     }
-    float scale = mean ? (float)(1.0 / (double)reduced_count(shape, mask)) : 1.0f;
-    return lower_reduce(l, kind, scale, node->chain, shape, mask, views, out, strides, node->label);
+    return of;
+}
+
+static tuff_result lower_node(lowering *l, const node *node, reduce_kind kind, bool mean) {
+    const tuff_shape *shape = node->prologue ? &node->domain : &node->inputs[0]->shape;
+    uint32_t inputs = node->prologue ? node->prologue->input_count : 1, extras = node->input_count - inputs;
+    reduce_call call = { .kind = kind,
+                         .prologue = node->prologue,
+                         .epilogue = node->chain,
+                         .shape = *shape,
+                         .reduced = axis_mask(node, shape),
+                         .label = node->label };
+    if (mean) call.scale = (float)(1.0 / (double)reduced_count(shape, call.reduced));
+    for (uint32_t i = 0; i < inputs; i++) call.inputs[i] = lowering_view(l, node->inputs[i]);
+    const tuff_shape *of_result = &node->outputs[0]->shape;
+    call.out = without_reduced(node, &call, lowering_view(l, node->outputs[0]), of_result);
+    for (uint32_t i = 0; i < extras; i++)
+        call.extras[i] = without_reduced(node, &call, lowering_view(l, node->inputs[inputs + i]), of_result);
+    return lower_reduce(l, &call);
 }
 
 static tuff_result lower_sum(lowering *l, const node *node) {
@@ -116,6 +132,18 @@ static tuff_result lower_amin(lowering *l, const node *node) {
 }
 static tuff_result lower_prod(lowering *l, const node *node) {
     return lower_node(l, node, REDUCE_PRODUCT, false);
+}
+
+static bool accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,
+                             uint32_t extra_count) {
+    for (uint32_t i = 0; i < extra_count; i++) {
+        tuff_shape shape;
+        if (extra_inputs[i]->type == TUFF_U8) return false;
+        if (!shape_broadcast(&extra_inputs[i]->shape, &node->outputs[0]->shape, &shape)
+            || !shape_equal(&shape, &node->outputs[0]->shape))
+            return false;
+    }
+    return reduce_accepts_epilogue(chain, extra_count);
 }
 
 static tuff_result gradient_sum(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
@@ -147,10 +175,11 @@ static tuff_result gradient_prod(const node *node, tuff_tensor *const *grad_outp
         .pytorch = "torch." #row,                                                                                      \
         .attributes = reduce_attributes,                                                                               \
         .attribute_count = 2,                                                                                          \
-        .flags = OPERATOR_PROLOGUE,                                                                                    \
+        .flags = OPERATOR_PROLOGUE | OPERATOR_WHOLE_EPILOGUE,                                                          \
         .infer = infer_reduce,                                                                                         \
         .gradient = gradient_##row,                                                                                    \
         .lower = lower_##row,                                                                                          \
+        .accepts_epilogue = accepts_epilogue,                                                                          \
     };
 REDUCE_ROW(sum, "sum of x over axes, of any length off by at most 2^-18 of the sum of the absolute terms")
 REDUCE_ROW(mean, "mean of x over axes, of any length off by at most 2^-18 of the mean of the absolute terms")
@@ -376,13 +405,16 @@ tuff_tensor *tuff_prod(tuff_tensor *x, const tuff_reduce_desc *desc) {
 }
 
 static const operator* const rows[] = {
-    &operator_sum,          &operator_mean,        &operator_amax,
-    &operator_amin,         &operator_prod,        &operator_var,
-    &operator_std,          &operator_norm,        &operator_logsumexp,
-    &operator_max,          &operator_min,         &operator_argmax,
-    &operator_argmin,       &operator_topk,        &operator_cumsum,
-    &operator_softmax,      &operator_log_softmax, &operator_expand_reduced,
-    &operator_var_backward, &operator_first,       &operator_sum_to,
-    &operator_extreme,      &operator_place,       &operator_cumsum_reversed,
+    &operator_sum,          &operator_mean,
+    &operator_amax,         &operator_amin,
+    &operator_prod,         &operator_var,
+    &operator_std,          &operator_norm,
+    &operator_logsumexp,    &operator_max,
+    &operator_min,          &operator_argmax,
+    &operator_argmin,       &operator_topk,
+    &operator_cumsum,       &operator_expand_reduced,
+    &operator_var_backward, &operator_first,
+    &operator_sum_to,       &operator_extreme,
+    &operator_place,        &operator_cumsum_reversed,
 };
 const operator_family family_reduction = { rows, sizeof rows / sizeof *rows };

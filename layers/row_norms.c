@@ -95,7 +95,13 @@ static tuff_result infer_like_inputs(inference *inference) {
 
 static norm last_axes(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias, bool centred) {
     uint32_t axis = x->shape.rank - (uint32_t)node->attributes[LAYER_SHAPE].i;
-    return (norm){ x, weight, bias, axis, 1, node->attributes[LAYER_EPSILON].f, centred };
+    return (norm){ .x = x,
+                   .weight = weight,
+                   .bias = bias,
+                   .axis = axis,
+                   .spread = 1,
+                   .epsilon = node->attributes[LAYER_EPSILON].f,
+                   .centred = centred };
 }
 
 static tuff_result expand_layer_norm(tuff_graph *graph, const node *node, tuff_tensor *const *inputs, bool training,
@@ -227,7 +233,7 @@ static tuff_result infer_group_norm(inference *inference) {
 
 /* x as (N, groups, C / groups, ...), the vectors as (groups, C / groups, 1 ...). */
 static norm in_groups(const node *node, tuff_tensor *x, tuff_tensor *weight, tuff_tensor *bias) {
-    norm n = { .axis = 2, .spread = 1, .epsilon = node->attributes[GROUP_EPSILON].f, .centred = true };
+    norm n = { .whole = x, .axis = 2, .spread = 1, .epsilon = node->attributes[GROUP_EPSILON].f, .centred = true };
     int64_t groups = node->attributes[GROUP_COUNT].i, each = x->shape.sizes[1] / groups;
     tuff_shape shape = { .rank = x->shape.rank + 1, .sizes = { x->shape.sizes[0], groups, each } };
     tuff_shape vector = { .rank = x->shape.rank, .sizes = { groups, each } };
@@ -246,7 +252,7 @@ static tuff_result expand_group_norm(tuff_graph *graph, const node *node, tuff_t
                                      tuff_tensor **outputs) {
     (void)training;
     const norm n = in_groups(node, inputs[0], inputs[1], inputs[2]);
-    outputs[0] = reshape_like(norm_forward(&n), inputs[0]);
+    outputs[0] = norm_forward(&n);
     return graph->result;
 }
 

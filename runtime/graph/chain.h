@@ -1,5 +1,5 @@
-/* A chain of pointwise steps as data: what the pointwise kernel runs, a reduction runs before it reduces, and a
- * product runs on its accumulators. shaders/common/chain_ops.h says how a step is encoded. */
+/* A chain of pointwise steps as data: what the pointwise kernel runs, a reduction runs before it reduces and on what
+ * comes out, and a product runs on its accumulators. shaders/common/chain_ops.h says how a step is encoded. */
 #ifndef TUFF_RUNTIME_CHAIN_H
 #define TUFF_RUNTIME_CHAIN_H
 
@@ -12,8 +12,8 @@ typedef struct chain_step {
     uint8_t op, a, b, c;
 } chain_step;
 
-/* Whose inputs: node->inputs in order for a pointwise node and for a reduction's prologue. For a product's epilogue,
- * input 0 is the accumulator and input i > 0 is node->inputs[own inputs + i - 1].
+/* Whose inputs: node->inputs in order for a pointwise node and for a prologue. For an epilogue, input 0 is the result
+ * and input i > 0 is node->inputs[own inputs + i - 1]; of a node with a prologue, the prologue's inputs are its own.
  * Whose outputs: node->outputs in order; for a prologue, outputs[0] alone, what is reduced. */
 typedef struct chain {
     chain_step steps[CHAIN_MAX_STEPS];

@@ -1,9 +1,10 @@
 /* Fusion of pointwise chains, into each other and into the kernels around them.
  *
- * A unit is what will be one node: at first each node, then whole chains. Three moves, in this order, each as long as
+ * A unit is what will be one node: at first each node, then whole chains. Four moves, in this order, each as long as
  * it applies:
  *   epilogue   product -> pointwise    where the product's result is used there alone
  *   chain      pointwise -> pointwise  over the same shape; values needed elsewhere become further outputs
+ *   behind     reduction -> pointwise  where the result is used there alone and the chain makes one value of it
  *   prologue   pointwise -> reduction  where the value is used there alone, or is cheap to compute again
  * No move may close a cycle: there must be no way from the producer to the consumer through a third unit. */
 #include "runtime/graph/fuse.h"
@@ -18,15 +19,15 @@ typedef struct unit {
     const node *node;
     bool alive;
     bool pointwise;
-    bool has_chain; /* pointwise, or a product's epilogue or a reduction's prologue */
-    bool prologue;
-    chain chain;
+    bool has_chain; /* pointwise, or an epilogue */
+    bool has_prologue;
+    chain chain, prologue;
     tuff_shape domain;
-    tuff_tensor *inputs[MAX_INPUTS]; /* an epilogue's chain: its own inputs first, then the chain's from input 1 */
+    tuff_tensor *inputs[MAX_INPUTS]; /* its own or its prologue's first, then the epilogue's from input 1 */
     uint32_t input_count;
     tuff_tensor *outputs[MAX_OUTPUTS];
     uint32_t output_count;
-    uint32_t own_inputs; /* a product's, before the epilogue's */
+    uint32_t own_inputs; /* before the epilogue's */
     uint32_t mark;
     char label[96];
 } unit;
@@ -41,7 +42,7 @@ typedef struct fusing {
 } fusing;
 
 static bool reads(const unit *unit, uint32_t input) {
-    return unit->inputs[input] && (unit->pointwise || unit->prologue || !(unit->node->op->shape_only >> input & 1));
+    return unit->inputs[input] && (unit->pointwise || unit->has_prologue || !(unit->node->op->shape_only >> input & 1));
 }
 
 static uint32_t producer_of(const fusing *f, const tuff_tensor *tensor) {
@@ -297,7 +298,7 @@ static bool fuse_epilogue_with(fusing *f, uint32_t p, bool private) {
     if (f->kept[result->id] || count_readers(f, result, UINT32_MAX, &c) != 1) return false;
     const unit *consumer = &f->units[c];
     if (!consumer->pointwise || consumer->output_count != 1 || !shape_equal(&consumer->domain, &result->shape)
-        || consumer->node->backward != product->node->backward)
+        || consumer->outputs[0]->type != result->type || consumer->node->backward != product->node->backward)
         return false;
     unit next = *consumer; /* first as a pointwise unit whose inputs are the accumulator and the extra ones */
     if (!absorb_producers(f, c, private, &next)) return false;
@@ -353,31 +354,48 @@ static bool fuse_epilogue(fusing *f, uint32_t p) {
 
 static bool fuse_prologue(fusing *f, uint32_t r) {
     unit *reduction = &f->units[r];
-    if (reduction->has_chain) return false;
     tuff_tensor *input = reduction->inputs[0];
+    uint32_t extra = reduction->input_count - 1;
     uint32_t p = producer_of(f, input);
     if (p == UINT32_MAX || !f->units[p].alive || !f->units[p].pointwise) return false;
     const unit *producer = &f->units[p];
     bool alone = all_outputs_private(f, p, r);
+    for (uint32_t i = 1; i <= extra; i++) /* the epilogue may read the same */
+        if (producer_of(f, reduction->inputs[i]) == p) alone = false;
     if (producer->output_count != 1 || (!alone && !is_worth_repeating(producer))) return false;
-    if (producer->input_count + 1 > CHAIN_MAX_BUFFERS || chain_is_random(&producer->chain)) return false;
-    reduction->has_chain = reduction->prologue = true;
-    reduction->chain = producer->chain;
+    if (producer->input_count + extra + 1 > CHAIN_MAX_BUFFERS || chain_is_random(&producer->chain)) return false;
+    const chain *behind = &reduction->chain; /* both have their steps and constants in one place */
+    if (producer->chain.step_count + behind->step_count > CHAIN_MAX_STEPS
+        || producer->chain.constant_count + behind->constant_count > CHAIN_MAX_CONSTANTS)
+        return false;
+    reduction->has_prologue = true;
+    reduction->prologue = producer->chain;
     reduction->domain = input->shape;
-    memcpy(reduction->inputs, producer->inputs, sizeof reduction->inputs);
-    reduction->input_count = producer->input_count;
+    tuff_tensor *inputs[MAX_INPUTS] = { NULL };
+    memcpy(inputs, producer->inputs, producer->input_count * sizeof *inputs);
+    memcpy(inputs + producer->input_count, reduction->inputs + 1, extra * sizeof *inputs);
+    memcpy(reduction->inputs, inputs, sizeof reduction->inputs);
+    reduction->own_inputs = producer->input_count;
+    reduction->input_count = producer->input_count + extra;
     join_labels(reduction->label, sizeof reduction->label, producer->label, reduction->label);
     if (alone) f->units[p].alive = false;
     return true;
 }
 
+static bool has_epilogue(const unit *unit, bool whole) {
+    return unit->alive && unit->node->op->accepts_epilogue
+           && whole == ((unit->node->op->flags & OPERATOR_WHOLE_EPILOGUE) != 0);
+}
+
 static void fuse_all(fusing *f, uint32_t moves) {
     for (uint32_t u = 0; u < f->count && (moves & FUSE_EPILOGUE); u++)
-        while (f->units[u].alive && f->units[u].node->op->accepts_epilogue && fuse_epilogue(f, u)) {
+        while (has_epilogue(&f->units[u], false) && fuse_epilogue(f, u)) {
         }
     for (uint32_t u = 0; u < f->count && (moves & FUSE_CHAIN); u++)
         while (f->units[u].alive && f->units[u].pointwise && fuse_one_input(f, u)) {
         }
+    for (uint32_t u = 0; u < f->count && (moves & FUSE_BEHIND); u++)
+        if (has_epilogue(&f->units[u], true)) fuse_epilogue_with(f, u, false);
     for (uint32_t u = 0; u < f->count && (moves & FUSE_PROLOGUE); u++)
         if (f->units[u].alive && f->units[u].node->op->flags & OPERATOR_PROLOGUE) fuse_prologue(f, u);
 }
@@ -434,12 +452,8 @@ static tuff_result emit(emitting *e, uint32_t index) {
         copy->output_count = i + 1;
         e->map[output->id] = made;
     }
-    if (unit->has_chain) {
-        copy->chain = malloc(sizeof *copy->chain);
-        if (!copy->chain) return graph_fail(e->to, TUFF_ERROR_MEMORY, "out of host memory for a chain");
-        *copy->chain = unit->chain;
-    }
-    return TUFF_OK;
+    TRY(graph_copy_chain(e->to, unit->has_chain ? &unit->chain : NULL, &copy->chain));
+    return graph_copy_chain(e->to, unit->has_prologue ? &unit->prologue : NULL, &copy->prologue);
 }
 
 static tuff_result emit_all(fusing *f, tuff_graph *to, tuff_tensor **targets, uint32_t target_count) {

@@ -1,5 +1,5 @@
-/* Fusion: chains of pointwise operators become one node; a chain goes into the product before it or the reduction
- * after it. */
+/* Fusion: chains of pointwise operators become one node; a chain goes into the product or the reduction before it, or
+ * into the reduction after it. */
 #ifndef TUFF_RUNTIME_FUSE_H
 #define TUFF_RUNTIME_FUSE_H
 
@@ -19,7 +19,7 @@ bool chain_merge(const struct chain *producer, tuff_tensor *const *producer_inpu
                  uint32_t *merged_input_count);
 
 /* The moves of fuse.c, bits of a set; without any every pointwise operator stays a chain of its own. */
-enum { FUSE_EPILOGUE = 1, FUSE_CHAIN = 2, FUSE_PROLOGUE = 4, FUSE_ALL = 7 };
+enum { FUSE_EPILOGUE = 1, FUSE_CHAIN = 2, FUSE_PROLOGUE = 4, FUSE_BEHIND = 8, FUSE_ALL = 15 };
 
 /* Takes a graph without composites and makes the fused one by the moves of a set. targets as in graph_rewrite. */
 tuff_result graph_fuse(const tuff_graph *from, uint32_t moves, tuff_tensor **targets, uint32_t target_count,

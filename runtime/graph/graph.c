@@ -103,6 +103,14 @@ tuff_tensor *graph_copy_leaf(tuff_graph *graph, const tuff_tensor *leaf) {
     return copy;
 }
 
+tuff_result graph_copy_chain(tuff_graph *graph, const chain *from, chain **to) {
+    if (!from) return TUFF_OK;
+    *to = malloc(sizeof **to);
+    if (!*to) return graph_fail(graph, TUFF_ERROR_MEMORY, "out of host memory for a chain");
+    **to = *from;
+    return TUFF_OK;
+}
+
 node *graph_copy_node(tuff_graph *graph, const node *from, tuff_tensor *const inputs[MAX_INPUTS], const char *label) {
     node *copy = graph_add_node(graph, from->op, label);
     if (!copy) return NULL;
@@ -111,14 +119,9 @@ node *graph_copy_node(tuff_graph *graph, const node *from, tuff_tensor *const in
     copy->input_count = from->input_count;
     memcpy(copy->inputs, inputs, sizeof copy->inputs);
     memcpy(copy->attributes, from->attributes, sizeof copy->attributes);
-    if (from->chain) {
-        copy->chain = malloc(sizeof *copy->chain);
-        if (!copy->chain) {
-            graph_fail(graph, TUFF_ERROR_MEMORY, "out of host memory for a chain");
-            return NULL;
-        }
-        *copy->chain = *from->chain;
-    }
+    if (graph_copy_chain(graph, from->chain, &copy->chain) != TUFF_OK
+        || graph_copy_chain(graph, from->prologue, &copy->prologue) != TUFF_OK)
+        return NULL;
     for (uint32_t i = 0; i < from->output_count; i++) {
         const tuff_tensor *was = from->outputs[i];
         tuff_tensor *output = graph_add_tensor(graph, TENSOR_NODE, was->type, &was->shape, was->name);
@@ -321,6 +324,7 @@ void graph_free(tuff_graph *graph) {
     for (uint32_t i = 0; i < graph->node_count; i++) {
         free(graph->nodes[i]->label);
         free(graph->nodes[i]->chain);
+        free(graph->nodes[i]->prologue);
         free(graph->nodes[i]);
     }
     free(graph->tensors);

@@ -55,8 +55,10 @@ struct node {
     uint32_t output_count;
     bool backward;       /* made by differentiate */
     uint32_t checkpoint; /* the segment that it belongs to (runtime/graph/recompute.h); 0: none */
-    tuff_shape domain;   /* with a chain: the shape it runs over (a reduction's input, otherwise the output) */
-    struct chain *chain; /* after fusion: the pointwise chain this node runs, or its epilogue (runtime/graph/chain.h) */
+    tuff_shape domain;   /* with a prologue: the shape that it runs over; a pointwise chain's: the output's */
+    /* After fusion (runtime/graph/chain.h): */
+    struct chain *prologue; /* what this node does to inputs before it reduces them */
+    struct chain *chain;    /* the pointwise chain that this node runs, or its epilogue */
 };
 
 /* value is stored to state after the last reader; state is a TENSOR_STATE. */
@@ -112,6 +114,8 @@ tuff_tensor *graph_add_tensor(tuff_graph *graph, tensor_kind kind, tuff_type typ
 node *graph_add_node(tuff_graph *graph, const operator* op, const char *label);
 /* An input or a state of another graph, as it is there. */
 tuff_tensor *graph_copy_leaf(tuff_graph *graph, const tuff_tensor *leaf);
+/* A chain's copy for a node; none of NULL. */
+tuff_result graph_copy_chain(tuff_graph *graph, const struct chain *from, struct chain **to);
 /* A node of another graph, with outputs of its own, but other inputs (as many) and label. */
 node *graph_copy_node(tuff_graph *graph, const node *from, tuff_tensor *const inputs[MAX_INPUTS], const char *label);
 tuff_result graph_add_assignment(tuff_graph *graph, tuff_tensor *state, tuff_tensor *value);

@@ -71,7 +71,7 @@ typedef struct view {
 enum {
     OPERATOR_DETACH = 1,     /* does not change with its inputs (a comparison): a path ends here. Not for what has a
                                 gradient that is not written: such a path is refused */
-    OPERATOR_PROLOGUE = 2,   /* a reduction: input 0 may be replaced by a chain, run over node->domain */
+    OPERATOR_PROLOGUE = 2,   /* a reduction: its only input may be replaced by a chain, run over node->domain */
     OPERATOR_BROADCAST = 4,  /* the output is the input, broadcast as NumPy does: chains look through it */
     OPERATOR_INTERNAL = 8,   /* made by gradients and expansions alone: not for users to name */
     OPERATOR_TRAINING = 16,  /* does something else in a program that trains than in one that evaluates */
@@ -79,6 +79,8 @@ enum {
     OPERATOR_RANDOM = 64,    /* takes random numbers from the stream of the node's name_hash: equal only with it */
     OPERATOR_IN_PLACE = 128, /* the result lies where input 0, a state, lies: the kernel writes a part of it at once,
                                 in evaluation too. Who reads the state itself sees one or the other */
+    OPERATOR_WHOLE_EPILOGUE =
+        256, /* an epilogue saves nothing but a dispatch: it takes what follows as a whole chain */
 };
 
 /* Types that an input may have, as bits; 0: float32. */
@@ -125,15 +127,14 @@ struct operator{
 
     tuff_result (*lower)(lowering * lowering, const node *node);
 
-    /* Whether the row's kernels can run this chain on their results (chain.h says whose its inputs are): products. */
+    /* Whether the row's kernels can run this chain on their first result (chain.h says whose its inputs are). */
     bool (*accepts_epilogue)(const node *node, const struct chain *chain, tuff_tensor *const *extra_inputs,
                              uint32_t extra_count);
 };
 
 /* Whether a node reads input i, or looks at its shape alone. */
 static inline bool node_reads(const node *node, uint32_t i) {
-    bool prologue = node->chain && node->op->flags & OPERATOR_PROLOGUE; /* its inputs are the chain's */
-    return node->inputs[i] && (prologue || !(node->op->shape_only >> i & 1));
+    return node->inputs[i] && (node->prologue || !(node->op->shape_only >> i & 1)); /* its inputs are the chain's */
 }
 
 /* What input i of an operator is called, without '?' or '*'. attributes may be NULL. */

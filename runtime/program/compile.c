@@ -185,7 +185,7 @@ static tuff_result expand(compilation *c) {
 
 /* "fuse=none" or a list of moves with + between them forces just these. */
 static tuff_result fusing_moves(const tuff_device *device, uint32_t *moves) {
-    static const char *const names[] = { "epilogue", "chain", "prologue" };
+    static const char *const names[] = { "epilogue", "chain", "prologue", "behind" };
     const char *force = device_force(device, "fuse");
     *moves = force ? 0 : FUSE_ALL;
     if (!force || strcmp(force, "none") == 0) return TUFF_OK;
@@ -196,8 +196,8 @@ static tuff_result fusing_moves(const tuff_device *device, uint32_t *moves) {
             if (length == strlen(names[i]) && memcmp(at, names[i], length) == 0) found = 1u << i;
         if (!found)
             return error_set(TUFF_ERROR_ARGUMENT,
-                             "the forced path fuse=%s wants none, or some of epilogue, chain and prologue with + "
-                             "between them",
+                             "the forced path fuse=%s wants none, or some of epilogue, chain, prologue and behind with "
+                             "+ between them",
                              force);
         *moves |= found;
     }

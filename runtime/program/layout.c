@@ -142,7 +142,6 @@ static tuff_result lay_node(laying *l, const node *old) {
     tuff_graph *graph = l->out->graph;
     graph->in_backward = old->backward;
     tuff_tensor *inputs[MAX_INPUTS] = { NULL };
-    bool own_inputs_only = !old->chain || old->op->accepts_epilogue;
     for (uint32_t i = 0; i < old->input_count; i++) {
         if (!old->inputs[i]) continue;
         tuff_tensor *input = l->map[old->inputs[i]->id];
@@ -154,7 +153,7 @@ static tuff_result lay_node(laying *l, const node *old) {
                 TRY(add_place(l, input));
             }
         } else {
-            bool own = own_inputs_only && i < MAX_INPUTS && old->op->inputs[i];
+            bool own = !old->prologue && old->op->inputs[i];
             input = in_layout(l, input, own ? old->op->input_layouts[i] : LAYOUT_ANY);
             if (!input) return graph->result != TUFF_OK ? graph->result : TUFF_ERROR_MEMORY;
         }

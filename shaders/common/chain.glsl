@@ -8,6 +8,7 @@
 //   CHAIN_INPUTS       tensor inputs that there is room for. Default 6
 //   uint chain_constant(uint i)  the bits of constant i
 //   CHAIN_RANDOM       if it has the step record, for random steps
+//   CHAIN_BEHIND       if there is a second chain, how many words behind the first one's are its steps
 // and for each element sets chain_inputs and chain_index, calls chain_run, and takes results by CHAIN_VALUE.
 #ifndef TUFF_CHAIN_GLSL
 #define TUFF_CHAIN_GLSL
@@ -230,8 +231,8 @@ float chain_dropout(uint element, float p, uint stream) {
 #define CHAIN_B(i)  (chain_word_##i >> 16 & 255u)
 #define CHAIN_C(i)  (chain_word_##i >> 24)
 
-#define CHAIN_DO(i)                                                                                                    \
-    if (i < chain_steps) {                                                                                             \
+#define CHAIN_STEP_AT(i)                                                                                               \
+    {                                                                                                                  \
         uint a_bits, b_bits, c_bits, bits = 0u;                                                                        \
         CHAIN_VALUE(a_bits, CHAIN_A(i))                                                                                \
         CHAIN_VALUE(b_bits, CHAIN_B(i))                                                                                \
@@ -241,32 +242,23 @@ float chain_dropout(uint element, float p, uint stream) {
         chain_results[i] = bits;                                                                                       \
     }
 
+#define CHAIN_EACH(DO)                                                                                                 \
+    DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) DO(14) DO(15) DO(16)       \
+    DO(17) DO(18) DO(19) DO(20) DO(21) DO(22) DO(23)
+
+#define CHAIN_DO(i) if (i < chain_steps) CHAIN_STEP_AT(i)
+#define CHAIN_DO_BEHIND(i) if (i >= chain_steps && i < chain_steps + CHAIN_BEHIND) CHAIN_STEP_AT(i)
+
 // Fills in chain_results from chain_inputs and chain_index.
 void chain_run() {
-    CHAIN_DO(0)
-    CHAIN_DO(1)
-    CHAIN_DO(2)
-    CHAIN_DO(3)
-    CHAIN_DO(4)
-    CHAIN_DO(5)
-    CHAIN_DO(6)
-    CHAIN_DO(7)
-    CHAIN_DO(8)
-    CHAIN_DO(9)
-    CHAIN_DO(10)
-    CHAIN_DO(11)
-    CHAIN_DO(12)
-    CHAIN_DO(13)
-    CHAIN_DO(14)
-    CHAIN_DO(15)
-    CHAIN_DO(16)
-    CHAIN_DO(17)
-    CHAIN_DO(18)
-    CHAIN_DO(19)
-    CHAIN_DO(20)
-    CHAIN_DO(21)
-    CHAIN_DO(22)
-    CHAIN_DO(23)
+    CHAIN_EACH(CHAIN_DO)
 }
+
+#ifdef CHAIN_BEHIND
+// The same for the steps of a second chain.
+void chain_run_behind() {
+    CHAIN_EACH(CHAIN_DO_BEHIND)
+}
+#endif
 
 #endif

@@ -1,11 +1,14 @@
 #version 450
-// y = (x - mean) r weight + bias with r = 1 / sqrt(mean of (x - mean)^2 + epsilon) for each row of n elements, and what
+// y = behind((x - mean) r weight + bias), behind a chain (an activation), with r = 1 / sqrt(mean of (x - mean)^2 + epsilon) for each row of n elements, and what
 // the backward pass needs: c = mean - x0 and r. Element j of a row has the weight number (row * n + j) / spread, counted
 // round.
 #extension GL_GOOGLE_include_directive : require
 #include "reduction/norm.glsl"
 layout(constant_id = 4) const bool BIAS = true;
 layout(constant_id = 5) const bool PLAIN = false; // every row has the weights 0 to n - 1
+layout(constant_id = 6) const uint OUTCOME = 0;   // the operand that the chain makes
+#define CHAIN_FIRST_ID 7
+#define CHAIN_INPUTS   1
 
 layout(set = 0, binding = 0) readonly buffer X { VALUE x[]; };
 layout(set = 0, binding = 1) readonly buffer Weight { VALUE weight[]; };
@@ -25,7 +28,21 @@ layout(push_constant) uniform Params {
     uint spread, weights;
     float epsilon;
     uint first_x, first_weight, first_bias, first_y, first_shift, first_inverse;
+    uint constants[16];
 };
+
+uint chain_constant(uint i) {
+    return constants[i];
+}
+#include "common/chain.glsl"
+
+float behind(float value) {
+    chain_inputs[0] = floatBitsToUint(value);
+    chain_run();
+    uint outcome;
+    CHAIN_VALUE(outcome, OUTCOME)
+    return uintBitsToFloat(outcome);
+}
 
 void main() {
     uint lane = gl_LocalInvocationID.x, l = lane % LANES * WIDTH;
@@ -53,6 +70,11 @@ void main() {
         precise VALUE h = ((READ(x, base + j) - x0) - c) * r;
         if (WEIGHT) h = h * EACH_WEIGHT(weight, first_weight, j);
         if (BIAS) h = h + EACH_WEIGHT(bias, first_bias, j);
+#if WIDTH == 4
+        if (chain_steps > 0u) h = VALUE(behind(h.x), behind(h.y), behind(h.z), behind(h.w));
+#else
+        if (chain_steps > 0u) h = behind(h);
+#endif
         y[(first_y + row * n + j) / WIDTH] = h;
     }
     if (row < rows && l == 0u) {

@@ -1,6 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
-// y[o] = scale * sum over r of chain(x)[o, r] for o < outputs, r < terms; or its maximum, minimum or product.
+// y[o] = behind(scale * sum over r of chain(x)[o, r]) for o < outputs, r < terms; or its maximum, minimum or product. The
+// chain behind has up to four further inputs, which have no reduced axes; of partial results there is none.
 //
 // o and r count through nests of loops (kept and reduced axes) whose sizes and strides are in the record. Invocation
 // (o, p) takes the terms p, p + parts, p + 2 parts, ... of output o, or `chunk` terms from p * chunk on where that suits
@@ -25,37 +26,14 @@ layout(constant_id = 3) const bool BY_PART = false;
 layout(constant_id = 4) const bool PLAIN = true; // at most one reduced axis: an input's terms lie a stride apart
 layout(constant_id = 5) const uint LEVELS = 0;   // WIDTH 4: bit i, input i has one value for the four; bit 8 + i: bytes
 layout(constant_id = 6) const uint RESULT = 0;   // operand
-#define CHAIN_FIRST_ID 7
+layout(constant_id = 7) const uint BEHIND = 0;   // steps of the chain behind the reduction,
+layout(constant_id = 8) const uint EXTRAS = 0;   // its inputs beside the result (tensors behind the INPUTS),
+layout(constant_id = 9) const uint OUTCOME = 0;  // and the operand that it makes
+#define CHAIN_FIRST_ID 10
+#define CHAIN_BEHIND   BEHIND
 
-#define TENSORS 6 // the output, then inputs
-#define LOOP_WORDS 11
-
-#if WIDTH == 4
-#define VALUE vec4
-#define BITS uvec4
-#else
-#define VALUE float
-#define BITS uint
-#endif
+#include "reduction/operands.glsl"
 layout(set = 0, binding = 0) writeonly buffer B0 { float y[]; };
-layout(set = 0, binding = 1) readonly buffer B1 { BITS b1[]; };
-layout(set = 0, binding = 2) readonly buffer B2 { BITS b2[]; };
-layout(set = 0, binding = 3) readonly buffer B3 { BITS b3[]; };
-layout(set = 0, binding = 4) readonly buffer B4 { BITS b4[]; };
-layout(set = 0, binding = 5) readonly buffer B5 { BITS b5[]; };
-layout(set = 0, binding = 6) readonly buffer Record { uint words[]; };
-#ifdef TEXELS
-#extension GL_EXT_samplerless_texture_functions : require
-// The inputs once more: drivers for the CPU load a texel as one.
-layout(set = 0, binding = 9) uniform textureBuffer b1_texels;
-layout(set = 0, binding = 10) uniform textureBuffer b2_texels;
-layout(set = 0, binding = 11) uniform textureBuffer b3_texels;
-layout(set = 0, binding = 12) uniform textureBuffer b4_texels;
-layout(set = 0, binding = 13) uniform textureBuffer b5_texels;
-#define FOUR(b, i) floatBitsToUint(texelFetch(b##_texels, int(i)))
-#else
-#define FOUR(b, i) b[i]
-#endif
 
 layout(push_constant) uniform Params {
     uint outputs;
@@ -74,41 +52,11 @@ uint chain_constant(uint i) {
     return constants[i];
 }
 
-#define CHAIN_INPUTS 5
-#include "common/chain.glsl"
+#include "reduction/terms.glsl"
 
 #ifdef GROUP
 shared VALUE halves[128];
 #endif
-
-// A loop of a nest, in registers: loading its words for each term would cost more than all the rest on drivers for the
-// CPU.
-struct Loop {
-    uint size, multiplier, shift;
-    uint strides[TENSORS];
-};
-
-Loop load_loop(uint w) {
-    Loop loop;
-    loop.size = words[w];
-    loop.multiplier = words[w + 1u];
-    loop.shift = words[w + 2u];
-    for (uint t = 0; t <= INPUTS; t++) loop.strides[t] = words[w + 3u + t];
-    return loop;
-}
-
-// What is left of e takes its coordinate in the loop; the last loop takes all.
-void locate(Loop loop, bool last, inout uint e, inout uint at[TENSORS]) {
-    uint coordinate = e;
-    if (!last) {
-        uint high, low;
-        umulExtended(e, loop.multiplier, high, low);
-        uint quotient = high >> loop.shift;
-        coordinate = e - quotient * loop.size;
-        e = quotient;
-    }
-    for (uint t = 0; t <= INPUTS; t++) at[t] += coordinate * loop.strides[t];
-}
 
 float combine_one(float a, float b) {
     if (KIND == MAXIMUM) return a > b || is_nan(a) ? a : b;
@@ -121,68 +69,42 @@ float combine_one(float a, float b) {
     return sum;
 }
 
-uint byte_of(uint word, uint at) {
-    return floatBitsToUint(float(word >> 8u * (at & 3u) & 255u));
-}
-#define IS_BYTE(i) ((LEVELS >> 8 + i & 1u) != 0u)
-
 #if WIDTH == 4
-BITS bytes_of(uint word) {
-    return BITS(byte_of(word, 0u), byte_of(word, 1u), byte_of(word, 2u), byte_of(word, 3u));
-}
 VALUE combine(VALUE a, VALUE b) {
     return VALUE(combine_one(a.x, b.x), combine_one(a.y, b.y), combine_one(a.z, b.z), combine_one(a.w, b.w));
 }
-#define FETCH(i, b)                                                                                                    \
-    if (i < INPUTS) {                                                                                                  \
-        uint place = at[i + 1];                                                                                        \
-        bool level = (LEVELS >> i & 1u) != 0u;                                                                         \
-        if (IS_BYTE(i)) {                                                                                              \
-            uint word = FOUR(b, place >> 4)[place >> 2 & 3u];                                                          \
-            value[i] = level ? BITS(byte_of(word, place)) : bytes_of(word);                                            \
-        } else {                                                                                                       \
-            value[i] = FOUR(b, place >> 2);                                                                            \
-            if (level) value[i] = BITS(value[i][place & 3u]);                                                          \
-        }                                                                                                              \
-    }
-#define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i][c];
 #else
 #define combine combine_one
-#define FETCH(i, b)                                                                                                    \
-    if (i < INPUTS) {                                                                                                  \
-        uint place = at[i + 1];                                                                                        \
-        if (IS_BYTE(i))                                                                                                \
-            value[i] = byte_of(b[place >> 2], place);                                                                  \
-        else                                                                                                           \
-            value[i] = b[place];                                                                                       \
-    }
-#define TAKE(i, c) if (i < INPUTS) chain_inputs[i] = value[i];
 #endif
 
-float run(BITS value[5], uint c) {
-    TAKE(0, c)
-    TAKE(1, c)
-    TAKE(2, c)
-    TAKE(3, c)
-    TAKE(4, c)
-    chain_run();
-    uint result;
-    CHAIN_VALUE(result, RESULT)
-    return uintBitsToFloat(result);
-}
-
-VALUE term(uint at[TENSORS]) {
-    BITS value[5];
-    FETCH(0, b1)
-    FETCH(1, b2)
-    FETCH(2, b3)
-    FETCH(3, b4)
-    FETCH(4, b5)
 #if WIDTH == 4
-    return VALUE(run(value, 0), run(value, 1), run(value, 2), run(value, 3));
+#define ONE(b, place) FOUR(b, (place) >> 2)[(place) & 3u]
 #else
-    return run(value, 0);
+#define ONE(b, place) b[place]
 #endif
+#define EXTRA(i, b)                                                                                                    \
+    if (i >= INPUTS && i < INPUTS + EXTRAS) {                                                                          \
+        uint place = at[i + 1];                                                                                        \
+        chain_inputs[i - INPUTS + 1] = ONE(b, place);                                                                  \
+    }
+
+float finish(float value, uint o) {
+    if (BEHIND == 0u) return value;
+    uint at[TENSORS] = first, left = o;
+    for (uint d = 0; d < kept_loops; d++) {
+        uint w = record + d * LOOP_WORDS, coordinate = coordinate_of(load_loop(w), d + 1u == kept_loops, left);
+        for (uint t = INPUTS + 1u; t <= INPUTS + EXTRAS; t++) at[t] += coordinate * words[w + 3u + t];
+    }
+    EXTRA(0u, b1)
+    EXTRA(1u, b2)
+    EXTRA(2u, b3)
+    EXTRA(3u, b4)
+    EXTRA(4u, b5)
+    chain_inputs[0] = floatBitsToUint(value);
+    chain_run_behind();
+    uint outcome;
+    CHAIN_VALUE(outcome, OUTCOME)
+    return uintBitsToFloat(outcome);
 }
 
 void main() {
@@ -271,12 +193,12 @@ void main() {
     uint place = parts > 1u ? (BY_PART ? o * parts + p : p * outputs + o) + first[0] : base[0];
 #if WIDTH == 4
     if (BY_PART) {
-        y[place] = combine_one(combine_one(total.x, total.y), combine_one(total.z, total.w)) * scale;
+        y[place] = finish(combine_one(combine_one(total.x, total.y), combine_one(total.z, total.w)) * scale, o);
     } else {
         uint stride = parts > 1u ? 1u : words[record + 3u]; // the four are along the fastest kept axis
-        for (uint c = 0; c < 4; c++) y[place + c * stride] = total[c] * scale;
+        for (uint c = 0; c < 4; c++) y[place + c * stride] = finish(total[c] * scale, o + c);
     }
 #else
-    y[place] = total * scale;
+    y[place] = finish(total * scale, o);
 #endif
 }

@@ -15,7 +15,7 @@ static const stage stages[] = {
     { "nothing fused", "fuse=none,inplace=none" },
     { "+ epilogues of products", "fuse=epilogue,inplace=none" },
     { "+ chains", "fuse=epilogue+chain,inplace=none" },
-    { "+ prologues of reductions", "fuse=epilogue+chain+prologue,inplace=none" },
+    { "+ chains before and behind reductions", "fuse=epilogue+chain+prologue+behind,inplace=none" },
     { "+ results in place", "" },
 };
 enum { STAGES = sizeof stages / sizeof *stages };
