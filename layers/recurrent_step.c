@@ -10,7 +10,7 @@
 #include "layers/families.h"
 #include "layers/flat.h"
 #include "layers/product.h"
-#include "layers/recurrent.h"
+#include "layers/recurrent_internal.h"
 
 #include <string.h>
 
@@ -85,8 +85,7 @@ static view matrix_at(const view *whole, int64_t i, int64_t column, int64_t colu
     return part;
 }
 
-/* A tensor's matrix i; NULL stays NULL. */
-static const view *matrix_of(const lowering *lowering, const tuff_tensor *tensor, int64_t i, view *storage) {
+const view *recurrent_matrix(const lowering *lowering, const tuff_tensor *tensor, int64_t i, view *storage) {
     if (!tensor) return NULL;
     const view *whole = lowering_view(lowering, tensor);
     *storage = matrix_at(whole, i, 0, whole->shape.sizes[2]);
@@ -122,9 +121,8 @@ static tuff_result scratch_matrix(lowering *lowering, int64_t rows, int64_t colu
 
 /* ---- calls ---------------------------------------------------------------------------------------- */
 
-/* d = a b, or a b^T, of matrices. */
-static tuff_result multiply(lowering *lowering, const node *node, const view *a, const view *b, bool transpose_b,
-                            const view *d) {
+tuff_result recurrent_multiply(lowering *lowering, const node *node, const view *a, const view *b, bool transpose_b,
+                               const view *d) {
     const product product = { .loader = LOADER_PLAIN,
                               .m = d->shape.sizes[0],
                               .n = d->shape.sizes[1],
@@ -242,7 +240,7 @@ static tuff_result lower_step(lowering *lowering, const node *node, const sizes 
     view x, before, past_cell, y, h_n, kept, bias, cell;
     const view *weight = lowering_view(lowering, node->inputs[IN_WEIGHT + d]);
     step step = { .x = gates_at(lowering, node->inputs[IN_GATES + d], s, t, &x), .tiled = !scratch, .weight = weight };
-    const view *state = matrix_of(lowering, node->inputs[IN_HX], d, &before);
+    const view *state = recurrent_matrix(lowering, node->inputs[IN_HX], d, &before);
     if (k > 0) {
         before = half_at(lowering, node->outputs[OUT_Y], s, time_of(s, d, k - 1), d);
         state = &before;
@@ -250,13 +248,13 @@ static tuff_result lower_step(lowering *lowering, const node *node, const sizes 
     if (step.tiled) {
         step.state = state;
     } else if (state) {
-        TRY(multiply(lowering, node, state, weight, true, scratch));
+        TRY(recurrent_multiply(lowering, node, state, weight, true, scratch));
         step.hidden = scratch;
     }
     y = half_at(lowering, node->outputs[OUT_Y], s, t, d);
     step.y = &y;
-    if (last) step.last = matrix_of(lowering, node->outputs[OUT_LAST], d, &h_n);
-    if (keeps) step.kept = matrix_of(lowering, node->outputs[OUT_KEPT], kept_at, &kept);
+    if (last) step.last = recurrent_matrix(lowering, node->outputs[OUT_LAST], d, &h_n);
+    if (keeps) step.kept = recurrent_matrix(lowering, node->outputs[OUT_KEPT], kept_at, &kept);
     if (s->mode == RECURRENT_GRU) {
         step.previous = state;
         if (node->inputs[IN_BIAS + d]) {
@@ -266,13 +264,13 @@ static tuff_result lower_step(lowering *lowering, const node *node, const sizes 
     } else if (lstm) {
         /* kept for the backward pass, or in one place */
         const tuff_tensor *cells = node->outputs[OUT_CELLS], *cell_last = node->outputs[OUT_CELL_LAST];
-        step.cell =
-            keeps && !last ? matrix_of(lowering, cells, kept_at, &cell) : matrix_of(lowering, cell_last, d, &cell);
+        step.cell = keeps && !last ? recurrent_matrix(lowering, cells, kept_at, &cell)
+                                   : recurrent_matrix(lowering, cell_last, d, &cell);
         if (k == 0)
-            step.previous = matrix_of(lowering, node->inputs[IN_CX], d, &past_cell);
+            step.previous = recurrent_matrix(lowering, node->inputs[IN_CX], d, &past_cell);
         else
-            step.previous = keeps ? matrix_of(lowering, cells, kept_at - 1, &past_cell)
-                                  : matrix_of(lowering, cell_last, d, &past_cell);
+            step.previous = keeps ? recurrent_matrix(lowering, cells, kept_at - 1, &past_cell)
+                                  : recurrent_matrix(lowering, cell_last, d, &past_cell);
     }
     return call_cell(lowering, s, &step);
 }
@@ -369,7 +367,7 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
         step.grad_output = &grad_y;
     }
     if (last) {
-        step.arriving = matrix_of(lowering, node->inputs[BACK_GRAD_LAST], d, &arriving);
+        step.arriving = recurrent_matrix(lowering, node->inputs[BACK_GRAD_LAST], d, &arriving);
     } else if (tiled) {
         step.arriving = gates_at(lowering, seen, s, time_of(s, d, k + 1), &arriving);
         step.weight = weight;
@@ -377,20 +375,20 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
         step.arriving = &h->product;
     }
     if (gru || lstm) {
-        step.kept = matrix_of(lowering, node->inputs[BACK_KEPT], kept_at, &kept);
+        step.kept = recurrent_matrix(lowering, node->inputs[BACK_KEPT], kept_at, &kept);
         if (first)
-            step.previous = matrix_of(lowering, node->inputs[gru ? BACK_HX : BACK_CX], d, &previous);
+            step.previous = recurrent_matrix(lowering, node->inputs[gru ? BACK_HX : BACK_CX], d, &previous);
         else if (lstm)
-            step.previous = matrix_of(lowering, node->inputs[BACK_CELLS], kept_at - 1, &previous);
+            step.previous = recurrent_matrix(lowering, node->inputs[BACK_CELLS], kept_at - 1, &previous);
         else {
             previous = half_at(lowering, node->inputs[BACK_Y], s, time_of(s, d, k - 1), d);
             step.previous = &previous;
         }
         step.carried = !last  ? &h->carry
-                       : lstm ? matrix_of(lowering, node->inputs[BACK_GRAD_CELL_LAST], d, &carried)
+                       : lstm ? recurrent_matrix(lowering, node->inputs[BACK_GRAD_CELL_LAST], d, &carried)
                               : NULL;
         step.carry = first && lstm && node->inputs[BACK_CX]
-                         ? matrix_of(lowering, node->outputs[back_out_cx(s)], d, &carry)
+                         ? recurrent_matrix(lowering, node->outputs[back_out_cx(s)], d, &carry)
                          : &h->carry;
     } else {
         kept = half_at(lowering, node->inputs[BACK_Y], s, t, d);
@@ -402,9 +400,9 @@ static tuff_result lower_backward_step(lowering *lowering, const node *node, con
 
     /* the gradient of the state before */
     const view *gates = gru ? step.grad_hidden : step.gradient;
-    if (!first) return multiply(lowering, node, gates, weight, false, &h->product);
-    matrix_of(lowering, node->outputs[back_out_hx(s)], d, &grad_hx);
-    TRY(multiply(lowering, node, gates, weight, false, gru ? &h->product : &grad_hx));
+    if (!first) return recurrent_multiply(lowering, node, gates, weight, false, &h->product);
+    recurrent_matrix(lowering, node->outputs[back_out_hx(s)], d, &grad_hx);
+    TRY(recurrent_multiply(lowering, node, gates, weight, false, gru ? &h->product : &grad_hx));
     if (!gru) return TUFF_OK;
     uint64_t count = (uint64_t)(s->batch * s->hidden);
     return lower_sum_parts(lowering, &h->sums, 2, count, count, &grad_hx);
@@ -418,72 +416,6 @@ static tuff_result lower_sequence_backward(lowering *lowering, const node *node)
         for (uint32_t d = 0; d < s.directions; d++)
             TRY(lower_backward_step(lowering, node, &s, d, k, is_tiled(lowering, &s), &handed[d]));
     return TUFF_OK;
-}
-
-/* ---- W_hh's gradient: sum over steps of gradient^T state before ------------------------------------ */
-
-enum { WEIGHT_GRADIENT, WEIGHT_Y, WEIGHT_HX };
-enum { ATTRIBUTE_REVERSE, ATTRIBUTE_HIDDEN };
-static const attribute weight_attributes[] = {
-    [ATTRIBUTE_REVERSE] = { .name = "reverse", .type = ATTRIBUTE_BOOL },
-    [ATTRIBUTE_HIDDEN] = { .name = "hidden_size", .type = ATTRIBUTE_INT, .required = true },
-};
-
-/* `steps` steps of row-major (T, N, all columns) as one matrix; rows: of one step. */
-static view steps_of(const view *whole, int64_t rows, int64_t begin, int64_t steps, int64_t column, int64_t columns) {
-    int64_t width = whole->shape.sizes[whole->shape.rank - 1];
-    view part = *whole;
-    part.offset += (uint64_t)(begin * rows * width + column);
-    part.shape = TUFF_SHAPE(steps * rows, columns);
-    part.strides[0] = width;
-    part.strides[1] = 1;
-    return part;
-}
-
-static view transposed(const view *matrix) {
-    view turned = *matrix;
-    turned.shape = TUFF_SHAPE(matrix->shape.sizes[1], matrix->shape.sizes[0]);
-    turned.strides[0] = matrix->strides[1];
-    turned.strides[1] = matrix->strides[0];
-    return turned;
-}
-
-/* One step from a state of zeros. */
-static tuff_result clear(lowering *lowering, const view *out) {
-    static const chain zero = { .steps = { { .op = CHAIN_COPY, .a = CHAIN_CONSTANT } },
-                                .step_count = 1,
-                                .constant_count = 1,
-                                .outputs = { CHAIN_STEP },
-                                .output_count = 1 };
-    return lower_chain_over(lowering, &zero, &out->shape, NULL, &out, NULL);
-}
-
-static tuff_result lower_weight_backward(lowering *lowering, const node *node) {
-    const view *gradient = lowering_view(lowering, node->inputs[WEIGHT_GRADIENT]);
-    const view *y = lowering_view(lowering, node->inputs[WEIGHT_Y]), *out = lowering_view(lowering, node->outputs[0]);
-    bool reverse = node->attributes[ATTRIBUTE_REVERSE].i;
-    int64_t steps = y->shape.sizes[0], batch = y->shape.sizes[1], gates = gradient->shape.sizes[1];
-    int64_t hidden = out->shape.sizes[1];
-    uint64_t count = (uint64_t)(gates * hidden);
-    view parts[2] = { *out, *out }, whole, hx;
-    const view *initial = matrix_of(lowering, node->inputs[WEIGHT_HX], reverse, &hx);
-    if (initial && steps > 1) {
-        TRY(lowering_scratch(lowering, 2 * count, "parts", &whole));
-        parts[0].storage = parts[1].storage = whole.storage;
-        parts[0].offset = 0;
-        parts[1].offset = count;
-    }
-    if (steps > 1) {
-        view later = steps_of(gradient, batch, reverse ? 0 : 1, steps - 1, 0, gates), a = transposed(&later);
-        view before = steps_of(y, batch, reverse ? 1 : 0, steps - 1, reverse ? hidden : 0, hidden);
-        TRY(multiply(lowering, node, &a, &before, false, &parts[0]));
-    }
-    if (initial) {
-        view first = steps_of(gradient, batch, reverse ? steps - 1 : 0, 1, 0, gates), a = transposed(&first);
-        TRY(multiply(lowering, node, &a, initial, false, &parts[1]));
-    }
-    if (!initial && steps == 1) return clear(lowering, out);
-    return initial && steps > 1 ? lower_sum_parts(lowering, &whole, 2, count, count, out) : TUFF_OK;
 }
 
 /* ---- rows ----------------------------------------------------------------------------------------- */
@@ -514,13 +446,6 @@ static tuff_result infer_sequence_backward(inference *inference) {
     return TUFF_OK;
 }
 
-static tuff_result infer_weight_backward(inference *inference) {
-    const node *node = inference->node;
-    inference->shapes[0] =
-        TUFF_SHAPE(node->inputs[WEIGHT_GRADIENT]->shape.sizes[1], node->attributes[ATTRIBUTE_HIDDEN].i);
-    return TUFF_OK;
-}
-
 static const operator sequence_backward = {
     .name = "recurrent_backward",
     .formula = "the gradients of recurrent with respect to gates, hx and cx; of GRU, what W_hh and b_hh see, too",
@@ -536,27 +461,9 @@ static const operator sequence_backward = {
     .lower = lower_sequence_backward,
 };
 
-static const operator weight_backward = {
-    .name = "recurrent_weight_backward",
-    .formula = "the gradient of W_hh: the sum over all steps of grad^T and the state before the step",
-    .inputs = { "grad", "output", "hx?" },
-    .attributes = weight_attributes,
-    .attribute_count = 2,
-    .flags = OPERATOR_INTERNAL,
-    .infer = infer_weight_backward,
-    .input_layouts = { LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR, LAYOUT_ROW_MAJOR },
-    .output_layout = LAYOUT_ROW_MAJOR,
-    .lower = lower_weight_backward,
-};
-
 static tuff_tensor *weight_gradient(const node *node, tuff_tensor *gradient, uint32_t d) {
-    tuff_tensor *hx = node->inputs[IN_HX], *inputs[] = { gradient, node->outputs[OUT_Y], hx };
-    const tuff_shape *shape = &node->inputs[IN_WEIGHT + d]->shape;
-    if (!gradient) return NULL;
-    const attribute_value attributes[] = {
-        [ATTRIBUTE_REVERSE] = { .i = d }, [ATTRIBUTE_HIDDEN] = { .i = shape->sizes[1] }
-    };
-    return graph_apply(node_graph(node), &weight_backward, inputs, 3, attributes, NULL);
+    int64_t hidden = node->inputs[IN_WEIGHT + d]->shape.sizes[1];
+    return recurrent_weight_gradient(gradient, node->outputs[OUT_Y], node->inputs[IN_HX], d, hidden);
 }
 
 static tuff_result gradient_sequence(const node *node, tuff_tensor *const *grad_outputs, uint32_t needs,
@@ -622,5 +529,5 @@ tuff_tensor *recurrent_sequence(tuff_tensor *x, recurrent_mode mode, const recur
     return y;
 }
 
-static const operator* const rows[] = { &sequence, &sequence_backward, &weight_backward };
+static const operator* const rows[] = { &sequence, &sequence_backward, &recurrent_weight_backward };
 const operator_family family_recurrent_step = { rows, sizeof rows / sizeof *rows };
