@@ -2,8 +2,9 @@
  *
  * With the weights laid out as (kernel, I, O) and images channels-last, the forward pass is [pixels of y] x [kernel I]
  * times [kernel I] x [O]; the weights' gradient is [kernel I] x [pixels of y] times [pixels of y] x [O]; the input's
- * gradient is [pixels of x] x [kernel O] times, for each tap, [O] x [I]. Groups are a batch, but with a channel in each
- * (depthwise) all of them are columns of one product. Images have one to three axes.
+ * gradient is [pixels of x] x [kernel O] times, for each tap, [O] x [I]; with a stride that is several products, each
+ * of the pixels that meet the same taps (phases.c). Groups are a batch, but with a channel in each (depthwise) all of
+ * them are columns of one product. Images have one to three axes.
  *
  * A transposed convolution is the input's gradient as a forward pass. */
 #include "layers/convolution.h"
@@ -208,7 +209,7 @@ static tuff_result lower_grad_input(lowering *lowering, const node *node) {
     }
     product.image.channels = channels;
     product.image.b_tap = w.in * w.out;
-    return product_lower(lowering, node, &product);
+    return product_lower_phases(lowering, node, &product);
 }
 
 static tuff_result lower_grad_weight(lowering *lowering, const node *node) {

@@ -37,6 +37,7 @@ static void collapse_batch(product_lowering *s) {
 
 static bool d_is_contiguous(const product *p) {
     int64_t expected = p->n * p->m;
+    if (p->phased) return false;
     if ((p->n > 1 && p->d.column != 1) || (p->m > 1 && p->d.row != p->n)) return false;
     for (uint32_t i = 0; i < p->batch_axes; i++) {
         if (p->batch[i] > 1 && p->d.batch[i] != expected) return false;
@@ -126,6 +127,7 @@ static void take_slice(product_lowering *s, slice_axis axis, int64_t begin, int6
     if (axis == SLICE_M) {
         if (!image) p->a.offset += begin * p->a.row;
         p->d.offset += begin * grid * p->d.row;
+        s->d_place.offset += (uint64_t)(begin * s->d_place.image);
         for (uint32_t i = 0; i < s->extra_count; i++)
             s->extras[i].offset += begin * (image ? s->extras[i].image : s->extras[i].x);
         p->m = count * grid;
@@ -304,7 +306,7 @@ static void image_to_matrix(product_lowering *s) {
     const product_image *image = &p->image;
     const view *v = image->view;
     int64_t sizes[PIXEL_AXES], strides[PIXEL_AXES], extra_strides[PRODUCT_EXTRAS], pixel;
-    if (p->depthwise) return;
+    if (p->depthwise || p->phased) return;
     for (uint32_t i = 0; i < IMAGE_AXES; i++) {
         uint32_t at = image_axis(v, i), fastest_first = IMAGE_AXES - 1 - i;
         bool in_place = image->scale[i] == 1 && image->divide[i] == 1 && !image->offset[i];
@@ -365,6 +367,7 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
     product_lowering s = { .lowering = lowering, .node = node, .chain = node->chain, .p = *product, .parts = 1 };
     TRY(check_numbers(&s));
     product_find_extras(&s);
+    if (s.p.phased) product_place_phase(&s);
     prepare(&s);
     if (s.p.depthwise) {
         s.variant = product_variant_depthwise();

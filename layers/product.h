@@ -26,9 +26,10 @@ typedef struct product_image {
     int64_t kernel[IMAGE_AXES];
     int64_t grid[IMAGE_AXES]; /* of the pixels that are rows (WINDOW) or run over by k (PATCH) */
     int64_t scale[IMAGE_AXES], offset[IMAGE_AXES], advance[IMAGE_AXES], divide[IMAGE_AXES];
-    int64_t b_tap;  /* WINDOW: from one tap's matrix in B to the next one's */
-    int64_t images; /* this and the next are set by product_lower */
-    bool volume;    /* there is a depth, or an axis is longer than 16 bits can say */
+    int64_t b_tap;     /* WINDOW: from one tap's matrix in B to the next one's */
+    int64_t b_axis[2]; /* phased: how much farther than by b_tap for each of the kernel's planes and rows */
+    int64_t images;    /* this and the next are set by product_lower */
+    bool volume;       /* there is a depth, or an axis is longer than 16 bits can say */
 } product_image;
 
 /* The place among a view's axes of depth (0), height (1) or width (2); 0 if it has none. */
@@ -41,6 +42,11 @@ static inline int64_t image_size(const view *image, uint32_t axis) {
     return at ? image->shape.sizes[at] : 1;
 }
 
+/* Of a result's pixels those that lie `step` apart along each axis, from `first` on. */
+typedef struct product_phase {
+    int64_t first[IMAGE_AXES], step[IMAGE_AXES];
+} product_phase;
+
 typedef struct product {
     product_loader loader;
     int64_t m, n, k;
@@ -49,6 +55,10 @@ typedef struct product {
     uint32_t batch_axes;
     product_matrix a, b, d; /* a: only view and batch[0] unless LOADER_PLAIN */
     product_image image;
+    /* WINDOW, with `phased`: the rows are these pixels of the result d.view, which is channels-last; d.row is from one
+     * of its pixels to the next. */
+    product_phase phase;
+    bool phased;
     /* Not 0: depthwise. All groups are columns of one product, in which A's element depends on the column too: this
      * many neighbouring columns have the same channels of the image. */
     int64_t depthwise;
@@ -56,6 +66,9 @@ typedef struct product {
 } product;
 
 tuff_result product_lower(lowering *lowering, const node *node, const product *product);
+
+/* phases.c: a product with LOADER_WINDOW whose image is divided by strides, as one for each phase of its pixels. */
+tuff_result product_lower_phases(lowering *lowering, const node *node, const product *whole);
 
 /* For rows of the operator table: accepts_epilogue. */
 bool product_accepts_epilogue(const node *node, const chain *chain, tuff_tensor *const *extra_inputs,

@@ -39,12 +39,12 @@ view product_view_b(const product_lowering *s) {
 
 view product_view_d(const product_lowering *s) {
     if (s->parts > 1) return *s->p.d.view; /* scratch memory for all parts */
+    if (s->p.phased) return product_view_extra(s, &s->d_place);
     return matrix_view(&s->p, &s->p.d, s->p.m, s->p.n);
 }
 
-view product_view_extra(const product_lowering *s, uint32_t i) {
+view product_view_extra(const product_lowering *s, const product_extra *e) {
     const product *p = &s->p;
-    const product_extra *e = &s->extras[i];
     bool plain = p->loader == LOADER_PLAIN;
     view v = { .storage = e->view->storage, .offset = e->view->offset + e->offset, .type = TUFF_F32 };
     for (uint32_t axis = 0; axis < p->batch_axes; axis++) {
@@ -98,9 +98,11 @@ static uint32_t mode_of_b(const product_lowering *s) {
     if (!fours(s->b_first) || !batch_is_fours(p, &p->b)) return MODE_ONE;
     bool window = p->loader == LOADER_WINDOW;
     bool one_matrix = !window || p->image.b_tap == p->image.channels * p->b.row;
+    if (p->phased) /* each tap's matrix by itself */
+        one_matrix = fours(p->image.b_tap) && fours(p->image.b_axis[0]) && fours(p->image.b_axis[1]);
     if (p->b.column == 1 && fours(p->n) && (p->k == 1 || fours(p->b.row)) && one_matrix) return MODE_ALONG_N;
     if (p->b.row == 1 && !p->depthwise && (p->n == 1 || fours(p->b.column)) && fours(p->k)
-        && (!window || (fours(p->image.channels) && fours(p->image.b_tap))))
+        && (!window || (fours(p->image.channels) && fours(p->image.b_tap))) && (!p->phased || one_matrix))
         return MODE_ALONG_K;
     return MODE_ONE;
 }
@@ -187,7 +189,8 @@ tuff_result product_fill_call(const product_lowering *s, kernel_call *call) {
     call->constants[1] = s->a_mode;
     call->constants[2] = s->b_mode;
     call->constants[3] = s->d_mode;
-    call->constants[CONSTANT_VOLUME] = p->loader != LOADER_PLAIN && p->image.volume;
+    if (p->loader != LOADER_PLAIN && p->image.volume) call->constants[CONSTANT_IMAGE] |= IMAGE_VOLUME;
+    if (p->phased) call->constants[CONSTANT_IMAGE] |= IMAGE_PHASED;
     call->operand_count = 3;
     memcpy(call->operands, s->operands, 3 * sizeof *call->operands);
     params[0] = (uint32_t)p->m;
@@ -265,6 +268,7 @@ void product_find_modes(product_lowering *s) {
     s->operands[BINDING_A] = lowering_operand(s->lowering, &a, ACCESS_READ, &s->a_first);
     s->operands[BINDING_B] = lowering_operand(s->lowering, &b, ACCESS_READ, &s->b_first);
     s->operands[BINDING_D] = lowering_operand(s->lowering, &d, ACCESS_WRITE, &s->d_first);
+    if (s->p.phased) s->b_first += (uint32_t)s->p.b.offset; /* of all weights */
     s->a_mode = mode_of_a(s);
     s->b_mode = mode_of_b(s);
     s->d_mode = mode_of_d(s);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* As in shaders/product/epilogue.glsl. */
-enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 14 };
+enum { EXTRA_COLUMNS = 1, EXTRA_LIKE_D = 2, EXTRA_STRIDED = 3, EXTRA_WORDS = 8 };
 enum { EPILOGUE_SUB_FROM = 128, EPILOGUE_GATE = 129 };
 
 /* A chain as the kernels run it: each step takes the value so far and at most one operand more. */
@@ -96,6 +96,26 @@ static int64_t stride_along(const view *view, const tuff_shape *output, uint32_t
     return axis < missing || view->shape.sizes[axis - missing] == 1 ? 0 : view->strides[axis - missing];
 }
 
+/* The strides of a tensor that lies over the whole result, for the pixels of a phase, and where they begin. */
+static void take_phase(const product *p, product_extra *e) {
+    int64_t *const strides[IMAGE_AXES] = { &e->z, &e->y, &e->x };
+    for (uint32_t axis = 0; axis < IMAGE_AXES; axis++) {
+        e->offset += (uint64_t)(p->phase.first[axis] * *strides[axis]);
+        *strides[axis] *= p->phase.step[axis];
+    }
+}
+
+void product_place_phase(product_lowering *s) {
+    const product *p = &s->p;
+    product_extra *d = &s->d_place;
+    *d = (product_extra){ .view = p->d.view, .offset = (uint64_t)p->d.offset, .n = 1, .x = p->d.row };
+    d->y = d->x * image_size(p->d.view, 2);
+    d->z = d->y * image_size(p->d.view, 1);
+    d->image = d->z * image_size(p->d.view, 0);
+    memcpy(d->batch, p->d.batch, sizeof d->batch);
+    take_phase(p, d);
+}
+
 void product_find_extras(product_lowering *s) {
     const tuff_shape *output = &s->node->outputs[0]->shape;
     if (!s->chain) return;
@@ -117,6 +137,7 @@ void product_find_extras(product_lowering *s) {
                 if (output->rank + axis >= 2 + IMAGE_AXES)
                     *strides[axis] = stride_along(e->view, output, output->rank + axis - IMAGE_AXES);
             e->batch[0] = e->n * s->p.n;
+            if (s->p.phased) take_phase(&s->p, e);
         }
     }
 }
@@ -137,12 +158,16 @@ void product_classify_extras(product_lowering *s) {
                 if (!plain && e->batch[axis] != p->n) columns = false;
                 if (e->batch[axis] != p->d.batch[axis]) like = false;
             }
+        product_extra d = {
+            .x = p->d.row, .y = p->d.row * grid_w, .z = p->d.row * plane, .image = p->d.row * grid_size
+        };
+        if (p->phased) d = s->d_place;
         if (p->n > 1 && e->n != p->d.column) like = false;
-        if (grid_w > 1 && e->x != p->d.row) like = false;
-        if (plane > grid_w && e->y != p->d.row * grid_w) like = false;
-        if (grid_size > plane && e->z != p->d.row * plane) like = false;
-        if (p->m > grid_size && e->image != p->d.row * grid_size) like = false;
-        view range = product_view_extra(s, i);
+        if (grid_w > 1 && e->x != d.x) like = false;
+        if (plane > grid_w && e->y != d.y) like = false;
+        if (grid_size > plane && e->z != d.z) like = false;
+        if (p->m > grid_size && e->image != d.image) like = false;
+        view range = product_view_extra(s, e);
         s->operands[BINDING_EXTRA + i] = lowering_operand(s->lowering, &range, ACCESS_READ, &e->first);
         /* with more axes than the kernel knows, D's own place is not the whole of the index */
         if (p->batch_axes > BATCH_IN_KERNEL || e->first) columns = like = false;
@@ -167,22 +192,22 @@ static void volume_words(const product_image *image, uint32_t *words) {
 
 static void extra_words(const product *p, const product_extra *e, uint32_t *words) {
     bool plain = p->loader == LOADER_PLAIN;
-    const int64_t *grid = p->image.grid;
     const int64_t values[EXTRA_WORDS] = { e->first,
                                           e->n,
-                                          e->image,
-                                          e->y,
                                           e->x,
                                           e->batch[0],
-                                          e->batch[1],
-                                          e->batch[2],
-                                          plain ? p->m : grid[2],
-                                          plain ? p->m : grid[0] * grid[1] * grid[2],
-                                          p->batch[0],
-                                          p->batch[1],
-                                          e->z,
-                                          plain ? 1 : grid[1] };
+                                          plain ? p->batch[0] : e->image,
+                                          plain ? p->batch[1] : e->y,
+                                          plain ? e->batch[1] : e->z,
+                                          plain ? e->batch[2] : 0 };
     for (uint32_t i = 0; i < EXTRA_WORDS; i++) words[i] = (uint32_t)values[i];
+}
+
+/* What PHASED reads in shaders/product/product.glsl. */
+static void phased_words(const product_lowering *s, uint32_t *words) {
+    const product_extra *d = &s->d_place;
+    const int64_t values[PHASED_WORDS] = { d->image, d->z, d->y, d->x, s->p.image.b_axis[0], s->p.image.b_axis[1] };
+    for (uint32_t i = 0; i < PHASED_WORDS; i++) words[i] = (uint32_t)values[i];
 }
 
 /* The steps' constants, the extra inputs' bindings, and the record: an image's words, the extra inputs', the chain's
@@ -191,14 +216,15 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
     const chain *chain = s->chain;
     const product *p = &s->p;
     epilogue epilogue = { 0 };
-    bool volume = p->loader != LOADER_PLAIN && p->image.volume, record = volume;
-    if (!chain && !volume) return TUFF_OK;
+    bool volume = p->loader != LOADER_PLAIN && p->image.volume, record = volume || p->phased;
+    if (!chain && !record) return TUFF_OK;
     if (chain && !translate(chain, &epilogue))
         return error_set(TUFF_ERROR_UNSUPPORTED, "%s: a chain that products cannot run: a bug in accepts_epilogue",
                          s->node->label);
     for (uint32_t i = 0; i < epilogue.count; i++) call->constants[CONSTANT_STEPS + i] = epilogue.steps[i];
-    uint32_t words[VOLUME_WORDS + PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 }, used = 0;
+    uint32_t words[VOLUME_WORDS + PHASED_WORDS + PRODUCT_EXTRAS * EXTRA_WORDS + CHAIN_MAX_CONSTANTS] = { 0 }, used = 0;
     if (volume) volume_words(&p->image, words), used = VOLUME_WORDS;
+    if (p->phased) phased_words(s, words + used), used += PHASED_WORDS;
     for (uint32_t i = 0; i < PRODUCT_EXTRAS; i++) {
         if (i >= s->extra_count) { /* never read; as valid as any */
             call->operands[BINDING_EXTRA + i] = call->operands[BINDING_A];

@@ -5,8 +5,9 @@
 #include "layers/product.h"
 
 enum { BINDING_A, BINDING_B, BINDING_D, BINDING_EXTRA, BINDING_RECORD = BINDING_EXTRA + PRODUCT_EXTRAS };
-enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7, CONSTANT_VOLUME = CONSTANT_STEPS + PRODUCT_STEPS, CONSTANTS };
-enum { VOLUME_WORDS = 23 };
+enum { CONSTANT_EXTRA = 6, CONSTANT_STEPS = 7, CONSTANT_IMAGE = CONSTANT_STEPS + PRODUCT_STEPS, CONSTANTS };
+enum { VOLUME_WORDS = 23, PHASED_WORDS = 6 };
+enum { IMAGE_VOLUME = 1, IMAGE_PHASED = 2 }; /* constant CONSTANT_IMAGE */
 enum { BATCH_IN_KERNEL = 3 };
 /* How an operand is read, as in shaders/product/product.glsl. */
 enum { MODE_ONE = 0, MODE_ALONG_K = 1, MODE_ALONG_M = 2, MODE_ALONG_N = 2 };
@@ -30,6 +31,7 @@ typedef struct product_lowering {
     bool winograd; /* a convolution by way of winograd.c */
     product_extra extras[PRODUCT_EXTRAS];
     uint32_t extra_count;
+    product_extra d_place;  /* phased: where D's elements lie */
     uint32_t parts, k_part; /* of a sum that the kernel splits */
     operand operands[BINDING_RECORD];
     uint32_t a_first, b_first, d_first;
@@ -50,6 +52,8 @@ void product_take_images(product_lowering *s, int64_t begin, int64_t count);
 /* product_epilogue.c */
 void product_find_extras(product_lowering *s);
 void product_classify_extras(product_lowering *s);
+/* Of a phased product: sets d_place, and where D begins. */
+void product_place_phase(product_lowering *s);
 tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
 
 /* product_call.c: the kernels for what fits into bindings. */
@@ -65,6 +69,6 @@ uint32_t product_magic(uint32_t d, uint32_t *shift);
 view product_view_a(const product_lowering *s);
 view product_view_b(const product_lowering *s);
 view product_view_d(const product_lowering *s);
-view product_view_extra(const product_lowering *s, uint32_t i);
+view product_view_extra(const product_lowering *s, const product_extra *e);
 
 #endif

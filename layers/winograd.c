@@ -105,7 +105,7 @@ static bool has_room(const product_lowering *s) {
 bool winograd_fits(const product_lowering *s) {
     const product *p = &s->p;
     const product_image *image = &p->image;
-    if (p->loader == LOADER_PLAIN || p->depthwise || image->volume || product_batch(p) != 1) return false;
+    if (p->loader == LOADER_PLAIN || p->depthwise || p->phased || image->volume || product_batch(p) != 1) return false;
     if (image->kernel[1] != image->kernel[2] || image->kernel[1] < 3 || image->kernel[1] > 5) return false;
     for (uint32_t i = 1; i < IMAGE_AXES; i++)
         if (image->scale[i] != 1 || image->divide[i] != 1 || image->advance[i] != image->advance[1]) return false;

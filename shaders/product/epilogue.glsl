@@ -6,9 +6,9 @@
 // where a tensor's element for (m, n) lies, four bits each:
 //   EXTRA_COLUMNS  at n: one value for each column, a bias
 //   EXTRA_LIKE_D   where D's own element lies
-//   EXTRA_STRIDED  by words of the record: first, strides of n, of m's three parts and of the batch's three axes, the
-//                  sizes that split m and the batch, and the depth's stride with the height behind which it begins. The
-//                  constants lie behind the words of both tensors.
+//   EXTRA_STRIDED  by words of the record: first, strides of n, of m (of convolutions: of x) and of the batch's first
+//                  axis; then of a matrix the sizes of two axes of the batch and the strides of two more, of a
+//                  convolution the strides of images, y and z. The constants lie behind the words of both tensors.
 
 #define EXTRA_NONE    0
 #define EXTRA_COLUMNS 1
@@ -16,7 +16,7 @@
 #define EXTRA_STRIDED 3
 
 #define EPILOGUE_STEPS 4
-#define EXTRA_WORDS    14
+#define EXTRA_WORDS    8
 
 // beside the chain's own codes: operand - x, and x where the operand is above zero
 #define EPILOGUE_SUB_FROM 128
@@ -54,17 +54,17 @@ uint first_column(Place p) {
 
 // The element of a tensor for column n, and in `stride` how far the next column's is.
 uint strided(uint w, Place p, uint m, uint n, out uint stride) {
-    uint grid_w = words[w + 8], grid_size = words[w + 9], size_0 = words[w + 10], size_1 = words[w + 11];
-    uint image = m / grid_size, in_image = m - image * grid_size, y = in_image / grid_w, x = in_image - y * grid_w;
-    uint z = 0;
-    if (VOLUME) {
-        z = y / words[w + 13];
-        y -= z * words[w + 13];
-    }
-    uint i0 = p.index % size_0, i1 = p.index / size_0 % size_1, i2 = p.index / size_0 / size_1;
     stride = words[w + 1];
-    return words[w] + n * stride + image * words[w + 2] + y * words[w + 3] + x * words[w + 4] + i0 * words[w + 5]
-        + i1 * words[w + 6] + i2 * words[w + 7] + z * words[w + 12];
+    uint at = words[w] + n * stride;
+#if LOADER == LOADER_PLAIN
+    uint size_0 = words[w + 4], size_1 = words[w + 5];
+    uint i0 = p.index % size_0, i1 = p.index / size_0 % size_1, i2 = p.index / size_0 / size_1;
+    return at + m * words[w + 2] + i0 * words[w + 3] + i1 * words[w + 6] + i2 * words[w + 7];
+#else
+    uvec4 pixel = grid_place(m);
+    at += pixel.x * words[w + 4] + pixel.z * words[w + 5] + pixel.w * words[w + 2] + p.index * words[w + 3];
+    return VOLUME ? at + pixel.y * words[w + 6] : at;
+#endif
 }
 
 // Where four neighbours of tensor `extra` lie; d is D's element, counted from D's first.
@@ -90,13 +90,16 @@ uint extra_at(uint extra, Place p, uint m, uint n, uint d, out uint stride) {
         }                                                                                                              \
     }
 
-// The operands that all rows share, of the columns n .. n + 3: read once, since a row's own work may be less.
+// The operands that all rows share, of the columns n .. n + 3: read once, since a row's own work may be less. PHASED: how
+// far apart D's images, planes, rows and pixels lie.
 struct Columns {
     vec4 extra_1, extra_2;
+    uvec4 apart;
 };
 Columns columns_of(Place p, uint n) {
     const uint m = 0, d = 0;
-    Columns columns = Columns(vec4(0), vec4(0));
+    Columns columns = Columns(vec4(0), vec4(0), uvec4(0));
+    if (PHASED) columns.apart = uvec4(phased_word(0), phased_word(1), phased_word(2), phased_word(3));
     if (KIND_OF(0) == EXTRA_COLUMNS) READ_EXTRA(0, e1, columns.extra_1)
     if (KIND_OF(1) == EXTRA_COLUMNS) READ_EXTRA(1, e2, columns.extra_2)
     return columns;
@@ -125,7 +128,15 @@ vec4 epilogue_step(vec4 x, uint word, vec4 extra_1, vec4 extra_2) {
 
 // Stores the sums D(m, n .. n + 3), or what the epilogue makes of them.
 void finish(Place p, uint m, uint n, vec4 x, Columns columns) {
-    uint column = column_stride(), to = p.d + m * row_stride() + n * column, d = to - d_first;
+    uint column = column_stride(), to = p.d + n * column;
+#if LOADER != LOADER_PLAIN
+    if (PHASED) {
+        uvec4 pixel = grid_place(m) * columns.apart;
+        to += pixel.x + pixel.y + pixel.z + pixel.w;
+    } else
+#endif
+        to += m * row_stride();
+    uint d = to - d_first;
     if (STEP_0 != 0) {
         vec4 extra_1 = columns.extra_1, extra_2 = columns.extra_2;
         if (KIND_OF(0) > EXTRA_COLUMNS) READ_EXTRA(0, e1, extra_1)

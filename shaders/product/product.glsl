@@ -10,6 +10,9 @@
 //
 // How a kernel may read is said by modes: one by one, or vec4 along k, m or n. Constants 1 to 5 of every product.
 //
+// PHASED: a transposed convolution is made of as many products as pixels of the result meet different taps
+// (layers/convolution_passes.c). Each writes every STRIDEth pixel, and reads every STRIDEth tap of the kernel.
+//
 // A kernel that defines TAP_BY_TAP, a condition, follows LOADER_WINDOW's k from one tap to the next where it holds: what
 // a row meets under the tap is found once (tap_of_row), and the tap's channels are read from there (load_tap).
 
@@ -29,7 +32,9 @@ layout(constant_id = 2) const uint B_MODE = MODE_ONE;
 layout(constant_id = 3) const uint D_MODE = MODE_ONE; // MODE_ONE or MODE_ALONG_N
 layout(constant_id = 4) const bool K_TAIL = true;     // a step of k may reach past the end of the sum
 layout(constant_id = 5) const bool LAYERED = true;    // there is a batch, or the sum is in parts: z says which
-layout(constant_id = 11) const bool VOLUME = false;   // the image has a depth, or axes longer than 32767
+layout(constant_id = 11) const uint IMAGE = 0;        // two flags:
+#define VOLUME ((IMAGE & 1u) != 0u) // the image has a depth, or axes longer than 32767
+#define PHASED ((IMAGE & 2u) != 0u) // the result's pixels, and the kernel's taps in B, lie apart
 
 #ifndef TAP_BY_TAP
 #define TAP_BY_TAP false
@@ -86,9 +91,16 @@ layout(push_constant) uniform Params {
 #endif
 };
 
+// PHASED: how far apart D's images, planes, rows and pixels lie, and how much farther a tap lies in B for each plane and
+// row of the kernel.
+#define PHASED_WORDS 6
+uint phased_word(uint i) {
+    return words[record - PHASED_WORDS + i];
+}
+
 #if LOADER != LOADER_PLAIN
 // VOLUME: depth, height and width of what `size` to `divide` have for two axes, and what else the depth needs. They
-// stand in the record, in front of the epilogue's words.
+// stand in the record, in front of PHASED's and the epilogue's words.
 #define VOLUME_WORDS 23
 ivec3 volume_size, volume_grid, volume_scale, volume_offset, volume_advance, volume_divide;
 uint image_d, kernel_h, kernel_h_magic, grid_h_magic, volume_shifts;
@@ -98,7 +110,7 @@ ivec3 volume_axes(uint w) {
 }
 
 void load_volume() {
-    uint w = record - VOLUME_WORDS;
+    uint w = record - VOLUME_WORDS - (PHASED ? PHASED_WORDS : 0);
     volume_size = volume_axes(w);
     volume_grid = volume_axes(w + 3);
     volume_scale = volume_axes(w + 6);
@@ -191,8 +203,8 @@ ivec4 tap_of(uint i) {
     return ivec4(y, x, (i - tap * channels) * image_c, z);
 }
 
-// Where a pixel begins: y and x scaled, the image's first element, and z scaled.
-ivec4 pixel_of(uint i) {
+// A pixel of the grid, by its number: image, z, y, x
+uvec4 grid_place(uint i) {
     uint image = quotient(i, grid_magic, shifts >> 24), z = 0;
     uvec2 plane = uvec2(both(grid, volume_grid));
     uint in_image = i - image * plane.x * plane.y * (VOLUME ? uint(volume_grid.x) : 1u);
@@ -201,8 +213,14 @@ ivec4 pixel_of(uint i) {
         z = quotient(y, grid_h_magic, volume_shifts >> 8);
         y -= z * plane.x;
     }
-    ivec2 at = ivec2(y, x) * both(scale, volume_scale) + both(offset, volume_offset);
-    return ivec4(at, image * image_n, VOLUME ? int(z) * volume_scale.x + volume_offset.x : 0);
+    return uvec4(image, z, y, x);
+}
+
+// Where a pixel begins: y and x scaled, the image's first element, and z scaled.
+ivec4 pixel_of(uint i) {
+    uvec4 p = grid_place(i);
+    ivec2 at = ivec2(p.zw) * both(scale, volume_scale) + both(offset, volume_offset);
+    return ivec4(at, p.x * image_n, VOLUME ? int(p.y) * volume_scale.x + volume_offset.x : 0);
 }
 
 // The element that a pixel meets under a tap, or false outside of the image.
@@ -240,9 +258,24 @@ Row row_of(Place p, uint m) {
 bool source(Row row, uint k, out uint at) {
     return meet(row, tap_of(k), at);
 }
+// Where a tap's matrix in B begins.
+uint b_of_tap(uint tap) {
+    uint at = tap * b_tap;
+    if (PHASED) {
+        uint y = quotient(tap, kernel_w_magic, shifts >> 8);
+        if (VOLUME) {
+            uint z = quotient(y, kernel_h_magic, volume_shifts);
+            y -= z * kernel_h;
+            at += z * phased_word(4);
+        }
+        at += y * phased_word(5);
+    }
+    return at;
+}
 uint b_row(uint k) {
-    uint tap = B_MODE == MODE_ALONG_N || TAP_BY_TAP ? 0 : quotient(k, channels_magic, shifts);
-    return tap * b_tap + (k - tap * channels) * b_k;
+    bool one_matrix = !PHASED && B_MODE == MODE_ALONG_N;
+    uint tap = one_matrix || TAP_BY_TAP ? 0 : quotient(k, channels_magic, shifts);
+    return b_of_tap(tap) + (k - tap * channels) * b_k;
 }
 
 // One tap's part of k: where it ends, and how much farther its matrix in B begins than b_row says.
@@ -252,7 +285,8 @@ struct Tap {
 };
 Tap tap_from(uint k) {
     uint tap = quotient(k, channels_magic, shifts);
-    return Tap(tap_of(k), (tap + 1) * channels, B_MODE == MODE_ALONG_N ? 0 : tap * b_tap - tap * channels * b_k);
+    bool one_matrix = !PHASED && B_MODE == MODE_ALONG_N;
+    return Tap(tap_of(k), (tap + 1) * channels, one_matrix ? 0 : b_of_tap(tap) - tap * channels * b_k);
 }
 
 // A row under a tap: its element for k = 0, if the tap's channels were read on to there, and whether there is one.
