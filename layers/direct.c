@@ -1,0 +1,107 @@
+/* Convolutions of few channels: when their own kernels (shaders/product/direct.glsl) run, and what these need beside what
+ * all products do. */
+#include "layers/direct.h"
+
+#include "layers/flat.h"
+
+#include <stdlib.h>
+
+/* As in shaders/product. */
+enum { CONSTANT_RUN = CONSTANTS, CONSTANT_STRIDE, CONSTANT_RUNS, DIRECT_CONSTANTS };
+enum { ROWS = 32, MOST_RUN = 8, FEW_RUNS = 3 };
+
+static const product_variant direct = {
+    .name = "direct",
+    .about = "for convolutions of few channels on drivers on the CPU: taps side by side are found at once",
+    .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_PATCH },
+    .tile_m = ROWS,
+    .tile_n = 4,
+    .step_k = 1,
+    .row = true,
+    .direct = true,
+};
+
+static const product_variant direct_texels = {
+    .name = "direct-texels",
+    .about = "direct, reading four numbers at a time as texels",
+    .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_TEXELS_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_TEXELS_PATCH },
+    .tile_m = ROWS,
+    .tile_n = 4,
+    .step_k = 1,
+    .row = true,
+    .texels = true,
+    .direct = true,
+};
+
+const product_variant *direct_variant(const product_lowering *s) {
+    return texels_allowed(s->lowering) ? &direct_texels : &direct;
+}
+
+static int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* What a kernel's row takes in runs of a length: multiply-adds, also past the row's end, and loads. */
+static int64_t row_cost(int64_t width, int64_t run) {
+    enum { TAP = 12, LOADS = 5 };
+    return divide_up(width, run) * (run * TAP + LOADS);
+}
+
+static int64_t run_of(const product *p) {
+    int64_t width = p->image.kernel[2], best = 1;
+    for (int64_t run = 2; run <= MOST_RUN; run++)
+        if (row_cost(width, run) < row_cost(width, best)) best = run;
+    return best;
+}
+
+/* What neighbours have in common of what they meet: 0 for nothing. */
+static int64_t stride_of(const product *p) {
+    enum { MOST_STRIDE = 2 };
+    int64_t stride = p->image.scale[2];
+    return p->image.advance[2] == 1 && stride <= MOST_STRIDE && stride < run_of(p) ? stride : 0;
+}
+
+static int64_t runs_of(const product *p) {
+    return p->image.channels * p->image.kernel[1] * divide_up(p->image.kernel[2], run_of(p));
+}
+
+/* Runs of a tile of the weights' gradient: one of two, so that pipelines are shared. */
+static int64_t runs_of_tile(const product *p) {
+    return runs_of(p) <= FEW_RUNS ? FEW_RUNS : ROWS / run_of(p);
+}
+
+bool direct_fits(const product_lowering *s) {
+    const product *p = &s->p;
+    const tuff_device *device = lowering_device(s->lowering);
+    const product_variant *variant = direct_variant(s);
+    if (p->loader == LOADER_PLAIN || p->depthwise || p->image.volume) return false;
+    if (!product_variant_runs(variant, device_get_limits(device))) return false;
+    for (uint32_t i = 0; i < IMAGE_AXES; i++)
+        if (p->image.divide[i] != 1) return false;
+    return p->loader == LOADER_PATCH || (uint64_t)p->k <= product_longest_sum(device, variant);
+}
+
+bool direct_pays(const product_lowering *s) {
+    enum { FEW_CHANNELS = 4 };
+    const tuff_device *device = lowering_device(s->lowering);
+    const char *force = device_force(device, "direct");
+    if (force) return s->p.image.channels <= strtoll(force, NULL, 10) && direct_fits(s);
+    /* on GPUs by measuring alone; who forces another way wants that one */
+    if (!product_variants_are_rows(device_get_limits(device)) || device_force(device, "product") || s->winograd)
+        return false;
+    return s->p.image.channels <= FEW_CHANNELS && direct_fits(s);
+}
+
+void direct_fill_call(const product_lowering *s, kernel_call *call) {
+    call->constants[CONSTANT_RUN] = (uint32_t)run_of(&s->p);
+    call->constants[CONSTANT_STRIDE] = (uint32_t)stride_of(&s->p);
+    call->constants[CONSTANT_RUNS] = (uint32_t)runs_of_tile(&s->p);
+    call->constant_count = DIRECT_CONSTANTS;
+}
+
+int64_t direct_rows(const product_lowering *s) {
+    const product *p = &s->p;
+    int64_t width = p->image.grid[2];
+    return (p->loader == LOADER_WINDOW ? p->m / width * divide_up(width, ROWS) : divide_up(runs_of(p), runs_of_tile(p)))
+           * ROWS;
+}
