@@ -8,13 +8,13 @@
 
 /* As in shaders/product. */
 enum { CONSTANT_RUN = CONSTANTS, CONSTANT_STRIDE, CONSTANT_RUNS, DIRECT_CONSTANTS };
-enum { ROWS = 32, MOST_RUN = 8, FEW_RUNS = 3 };
+enum { MOST_RUN = 8, MOST_APART = 4, FEW_RUNS = 3 };
 
 static const product_variant direct = {
     .name = "direct",
-    .about = "for convolutions of few channels on drivers on the CPU: taps side by side are found at once",
+    .about = "for convolutions of few channels: what pixels side by side meet is loaded once",
     .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_PATCH },
-    .tile_m = ROWS,
+    .tile_m = 16, /* with more a driver with narrow registers takes seconds to compile them */
     .tile_n = 4,
     .step_k = 1,
     .row = true,
@@ -23,9 +23,9 @@ static const product_variant direct = {
 
 static const product_variant direct_texels = {
     .name = "direct-texels",
-    .about = "direct, reading four numbers at a time as texels",
+    .about = "direct with 32 rows, reading as texels",
     .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_TEXELS_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_TEXELS_PATCH },
-    .tile_m = ROWS,
+    .tile_m = 32,
     .tile_n = 4,
     .step_k = 1,
     .row = true,
@@ -47,18 +47,23 @@ static int64_t row_cost(int64_t width, int64_t run) {
     return divide_up(width, run) * (run * TAP + LOADS);
 }
 
+/* Whether pixels side by side meet the same numbers of the image under taps side by side. */
+static bool neighbours_share(const product *p) {
+    enum { MOST_STRIDE = 2 };
+    return p->image.advance[2] == 1 && p->image.scale[2] <= MOST_STRIDE;
+}
+
+/* The length of runs that costs least. Without anything in common a run's loads are many, and compiled one by one. */
 static int64_t run_of(const product *p) {
-    int64_t width = p->image.kernel[2], best = 1;
-    for (int64_t run = 2; run <= MOST_RUN; run++)
+    const int64_t width = p->image.kernel[2], most = neighbours_share(p) ? MOST_RUN : MOST_APART;
+    int64_t best = 1;
+    for (int64_t run = 2; run <= most; run++)
         if (row_cost(width, run) < row_cost(width, best)) best = run;
     return best;
 }
 
-/* What neighbours have in common of what they meet: 0 for nothing. */
 static int64_t stride_of(const product *p) {
-    enum { MOST_STRIDE = 2 };
-    int64_t stride = p->image.scale[2];
-    return p->image.advance[2] == 1 && stride <= MOST_STRIDE && stride < run_of(p) ? stride : 0;
+    return neighbours_share(p) && p->image.scale[2] < run_of(p) ? p->image.scale[2] : 0;
 }
 
 static int64_t runs_of(const product *p) {
@@ -66,8 +71,9 @@ static int64_t runs_of(const product *p) {
 }
 
 /* Runs of a tile of the weights' gradient: one of two, so that pipelines are shared. */
-static int64_t runs_of_tile(const product *p) {
-    return runs_of(p) <= FEW_RUNS ? FEW_RUNS : ROWS / run_of(p);
+static int64_t runs_of_tile(const product *p, int64_t rows) {
+    int64_t most = rows / run_of(p);
+    return runs_of(p) <= FEW_RUNS && most > FEW_RUNS ? FEW_RUNS : most;
 }
 
 bool direct_fits(const product_lowering *s) {
@@ -95,13 +101,13 @@ bool direct_pays(const product_lowering *s) {
 void direct_fill_call(const product_lowering *s, kernel_call *call) {
     call->constants[CONSTANT_RUN] = (uint32_t)run_of(&s->p);
     call->constants[CONSTANT_STRIDE] = (uint32_t)stride_of(&s->p);
-    call->constants[CONSTANT_RUNS] = (uint32_t)runs_of_tile(&s->p);
+    call->constants[CONSTANT_RUNS] = (uint32_t)runs_of_tile(&s->p, s->variant->tile_m);
     call->constant_count = DIRECT_CONSTANTS;
 }
 
 int64_t direct_rows(const product_lowering *s) {
     const product *p = &s->p;
-    int64_t width = p->image.grid[2];
-    return (p->loader == LOADER_WINDOW ? p->m / width * divide_up(width, ROWS) : divide_up(runs_of(p), runs_of_tile(p)))
-           * ROWS;
+    int64_t rows = s->variant->tile_m, width = p->image.grid[2];
+    bool window = p->loader == LOADER_WINDOW; /* a tile is pixels side by side, or whole runs */
+    return rows * (window ? p->m / width * divide_up(width, rows) : divide_up(runs_of(p), runs_of_tile(p, rows)));
 }

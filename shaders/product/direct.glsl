@@ -19,9 +19,9 @@ layout(constant_id = 13) const uint STRIDE = 1; // 0, 1 or 2, less than RUN
 
 #define PARTS (STRIDE == 0 ? RUN : STRIDE)
 // Numbers of a part, for so many pixels, and where in the line lies what pixel q meets under tap j.
-#define PART_SIZE(pixels)     (pixels + (STRIDE == 0 ? 0 : (RUN - 1) / STRIDE))
-#define LINE_SIZE(pixels)     (PARTS * PART_SIZE(pixels))
-#define MET_AT(q, j, pixels)  (STRIDE == 0 ? j * pixels + q : j % STRIDE * PART_SIZE(pixels) + q + j / STRIDE)
+#define PART_SIZE(pixels)    (pixels + (RUN - 1) / PARTS)
+#define LINE_SIZE(pixels)    (PARTS * PART_SIZE(pixels))
+#define MET_AT(q, j, pixels) (j % PARTS * PART_SIZE(pixels) + q + j / PARTS)
 
 // A channel's run: of a row of the kernel, from a column on.
 struct Run {

@@ -20,7 +20,6 @@ layout(constant_id = 14) const uint RUNS = 3; // times RUN at most ROWS
 #include "product/direct.glsl"
 #include "product/rows.glsl"
 
-#define PIXELS     8
 #define MOST_LOADS (ROWS * PIXELS / 4) // with four lanes, and a part for each tap
 
 #define HOLDER(r, q) (r / RUN * LINE_SIZE(PIXELS) + MET_AT(q, r % RUN, PIXELS))
@@ -52,10 +51,14 @@ void main() {
         [[unroll]] for (uint l = 0; l < loads; l++) held[l] = load_met(pixel, reaches[l]);
         vec4 b[PIXELS];
         [[unroll]] for (uint q = 0; q < PIXELS; q++) b[q] = load_b(p.b, k + q, n, end);
+#if PIXELS == 8
+#define MORE(r) +HELD(r, 4) * b[4] + HELD(r, 5) * b[5] + HELD(r, 6) * b[6] + HELD(r, 7) * b[7]
+#else
+#define MORE(r)
+#endif
 #define MULTIPLY(r)                                                                                                    \
     if (r < RUNS * RUN) {                                                                                              \
-        sum_##r += HELD(r, 0) * b[0] + HELD(r, 1) * b[1] + HELD(r, 2) * b[2] + HELD(r, 3) * b[3]                       \
-            + HELD(r, 4) * b[4] + HELD(r, 5) * b[5] + HELD(r, 6) * b[6] + HELD(r, 7) * b[7];                           \
+        sum_##r += HELD(r, 0) * b[0] + HELD(r, 1) * b[1] + HELD(r, 2) * b[2] + HELD(r, 3) * b[3] MORE(r);              \
     }
         EACH_ROW(MULTIPLY)
         x = x + (end - k) == width ? 0 : x + (end - k);

@@ -563,6 +563,7 @@ int main(int argc, char **argv) {
     static const char *const rows[] = {
         "product=row8", "product=row16,wide=0", "product=row16-texels",       "product=row32,split",
         "winograd=1",   "winograd=1,split",     "winograd=10000,slice=65536", "winograd=1,slice=131072",
+        "direct=4096",  "direct=4096,split",    "direct=4096,slice=4096",     "direct=4096,texels=0,wide=0",
         TUNED
     };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
