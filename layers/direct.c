@@ -1,5 +1,5 @@
-/* Convolutions of few channels: when their own kernels (shaders/product/direct.glsl) run, and what these need beside what
- * all products do. */
+/* Convolutions of few channels: when their own kernels (shaders/product/direct.glsl) run, and what these need beside
+ * what all products do. */
 #include "layers/direct.h"
 
 #include "layers/flat.h"
@@ -8,6 +8,7 @@
 
 /* As in shaders/product. */
 enum { CONSTANT_RUN = CONSTANTS, CONSTANT_STRIDE, CONSTANT_RUNS, DIRECT_CONSTANTS };
+enum { FEW_CHANNELS = 32, LEAST_USED = 4 };
 enum { MOST_RUN = 8, MOST_APART = 4, FEW_RUNS = 3 };
 
 static const product_variant direct = {
@@ -76,6 +77,13 @@ static int64_t runs_of_tile(const product *p, int64_t rows) {
     return runs_of(p) <= FEW_RUNS && most > FEW_RUNS ? FEW_RUNS : most;
 }
 
+/* m as the tiles count it: pixels side by side, or whole runs. */
+static int64_t rows_of(const product *p, const product_variant *variant) {
+    int64_t rows = variant->tile_m, width = p->image.grid[2];
+    if (p->loader == LOADER_WINDOW) return p->m / width * divide_up(width, rows) * rows;
+    return divide_up(runs_of(p), runs_of_tile(p, rows)) * rows;
+}
+
 bool direct_fits(const product_lowering *s) {
     const product *p = &s->p;
     const tuff_device *device = lowering_device(s->lowering);
@@ -88,13 +96,23 @@ bool direct_fits(const product_lowering *s) {
 }
 
 bool direct_pays(const product_lowering *s) {
-    enum { FEW_CHANNELS = 4 };
     const tuff_device *device = lowering_device(s->lowering);
     const char *force = device_force(device, "direct");
     if (force) return s->p.image.channels <= strtoll(force, NULL, 10) && direct_fits(s);
     /* on GPUs by measuring alone; who forces another way wants that one */
     if (!product_variants_are_rows(device_get_limits(device)) || device_force(device, "product") || s->winograd)
         return false;
+    const product *p = &s->p;
+    if (p->image.channels > FEW_CHANNELS || !direct_fits(s) || !stride_of(p)) return false;
+    /* pixels that are not there would be computed all the same */
+    if (p->loader == LOADER_WINDOW && rows_of(p, direct_variant(s)) >= LEAST_USED * p->m) return false;
+    product_lowering modes = *s; /* channels that the loaders read four at a time are as fast there */
+    product_find_modes(&modes);
+    return modes.a_mode == MODE_ONE;
+}
+
+bool direct_may_pay(const product_lowering *s) {
+    if (device_force(lowering_device(s->lowering), "direct")) return false;
     return s->p.image.channels <= FEW_CHANNELS && direct_fits(s);
 }
 
@@ -106,8 +124,5 @@ void direct_fill_call(const product_lowering *s, kernel_call *call) {
 }
 
 int64_t direct_rows(const product_lowering *s) {
-    const product *p = &s->p;
-    int64_t rows = s->variant->tile_m, width = p->image.grid[2];
-    bool window = p->loader == LOADER_WINDOW; /* a tile is pixels side by side, or whole runs */
-    return rows * (window ? p->m / width * divide_up(width, rows) : divide_up(runs_of(p), runs_of_tile(p, rows)));
+    return rows_of(&s->p, s->variant);
 }

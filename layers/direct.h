@@ -5,12 +5,14 @@
 
 #include "layers/product_internal.h"
 
-/* Whether a convolution can go that way: forward, its weights' gradient, and its input's where the stride is 1; not over
- * volumes, nor with a group for each channel. */
+/* Whether a convolution can go that way: forward, its weights' gradient, and its input's where the stride is 1; not
+ * over volumes, nor with a group for each channel. */
 bool direct_fits(const product_lowering *s);
 /* Whether it fits and measured faster on this kind of device, or is forced: "direct=COUNT" is the most channels of a
  * group; "direct=0" is never. */
 bool direct_pays(const product_lowering *s);
+/* Whether measuring it is worth the time: it fits, and channels are few. */
+bool direct_may_pay(const product_lowering *s);
 /* The variant that a device gets. */
 const product_variant *direct_variant(const product_lowering *s);
 

@@ -250,7 +250,8 @@ static tuff_result lower_variant(const product_lowering *whole) {
     }
     slice_axis axis;
     if (!find_axis(&s, &axis))
-        s.parts = product_split(lowering_device(lowering), variant, product_rows(&s), n, (uint32_t)s.p.k, batch, &s.k_part);
+        s.parts =
+            product_split(lowering_device(lowering), variant, product_rows(&s), n, (uint32_t)s.p.k, batch, &s.k_part);
     bool has_room =
         count * s.parts <= bindable_elements(lowering) && count * s.parts <= lowering_scratch_limit(lowering);
     if (s.parts == 1 || !has_room) {
@@ -377,7 +378,7 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
     }
     TRY(choose(&s));
     s.winograd = winograd_pays(&s);
-    s.direct = s.p.loader != LOADER_PLAIN && direct_pays(&s);
+    s.direct = direct_pays(&s);
     TRY(product_tune(&s));
     return product_lower_way(&s);
 }

@@ -330,6 +330,23 @@ static void add_convs(checks *c, const char *force) {
     }
 }
 
+/* Few channels: lines of pixels that are no multiple of a tile, each stride, kernels wider than a run and of one tap,
+ * more columns than a workgroup has, groups. */
+static void add_few_channels(checks *c) {
+    const conv_case cases[] = {
+        { TUFF_SHAPE(7, 1, 6, 37), TUFF_SHAPE(8, 1, 3, 3), { .padding = { 1, 1 } }, false },
+        { TUFF_SHAPE(1, 3, 11, 75), TUFF_SHAPE(5, 3, 7, 7), { .stride = { 2, 2 }, .padding = { 3, 3 } }, false },
+        { TUFF_SHAPE(2, 2, 7, 35), TUFF_SHAPE(36, 2, 2, 5), { .padding = { 0, 2 } }, true },
+        { TUFF_SHAPE(1, 5, 5, 40), TUFF_SHAPE(7, 5, 3, 11), { .stride = { 1, 2 }, .padding = { 1, 4 } }, true },
+        { TUFF_SHAPE(2, 1, 9, 9), TUFF_SHAPE(132, 1, 3, 1), { .padding = { 1, 0 } }, false },
+        { TUFF_SHAPE(3, 1, 90), TUFF_SHAPE(4, 1, 13), { .padding = { 6 } }, false },
+        { TUFF_SHAPE(1, 3, 70), TUFF_SHAPE(8, 3, 4), { .stride = { 3 }, .padding = { 2 }, .dilation = { 2 } }, false },
+        { TUFF_SHAPE(2, 6, 5, 33), TUFF_SHAPE(10, 3, 3, 3), { .padding = { 2, 1 }, .groups = 2 }, true },
+        { TUFF_SHAPE(2, 3, 34, 6), TUFF_SHAPE(8, 3, 4, 6), { .stride = { 3, 2 }, .padding = { 1, 2 } }, true },
+    };
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], 200 + i);
+}
+
 /* A group for each channel: channels in fours and not, several outputs of each, one to three axes. */
 static void add_depthwise(checks *c) {
     const conv_case cases[] = {
@@ -371,6 +388,10 @@ static void test_forced(void **state) {
     finish(&c, force);
     begin(&c, force);
     add_convs(&c, force);
+    finish(&c, force);
+    if (strncmp(force, "direct", 6) != 0) return;
+    begin(&c, force);
+    add_few_channels(&c);
     finish(&c, force);
 }
 
@@ -495,6 +516,56 @@ static void test_one_pixel_is_plain(void **state) {
     }
 }
 
+/* How many of the kernels of a convolution of an image of 48 columns and its weights' gradient are direct. */
+static uint32_t direct_kernels(const char *force, int64_t channels, int64_t stride) {
+    checks c;
+    begin(&c, force);
+    const ref_convolution spec = { .stride = { 1, stride }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    tuff_tensor *x = image_of(&c, filled(TUFF_SHAPE(1, channels, 6, 48), 1), true);
+    tuff_tensor *w = leaf(&c, filled(TUFF_SHAPE(8, channels, 3, 3), 2)), *gradient;
+    OK(tuff_gradients(tuff_sum(tuff_square(apply_conv(x, w, NULL, &spec)), NULL), &w, 1, &gradient));
+    tuff_program *program;
+    OK(tuff_compile(c.graph,
+                    &(tuff_program_desc){
+                        .outputs = &gradient, .output_count = 1, .evaluate = true, .profile = TUFF_PROFILE_DISPATCHES },
+                    &program));
+    for (uint32_t i = 0; i < c.leaf_count; i++) {
+        float *floats = as_floats(c.values[i]);
+        OK(tuff_write(program, c.leaves[i], floats, (size_t)c.values[i]->count * sizeof *floats));
+        free(floats);
+        ref_free(c.values[i]);
+    }
+    OK(tuff_run(program));
+    tuff_profile_entry entries[32];
+    double seconds;
+    uint32_t count, found = 0;
+    OK(tuff_program_profile(program, &seconds, entries, 32, &count));
+    for (uint32_t i = 0; i < count && i < 32; i++) found += strncmp(entries[i].kernel, "DIRECT", 6) == 0;
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+    return found;
+}
+
+/* Few channels go the direct way on drivers for the CPU, unless they come in fours, and elsewhere where it is forced.
+ */
+static void test_few_channels(void **state) {
+    (void)state;
+    tuff_device *device = test_device_open(&(tuff_device_desc){ .force = "staging" });
+    const device_limits *limits = device_get_limits(device);
+    bool rows = product_variants_are_rows(limits);
+    tuff_device_close(device);
+    assert_int_equal(direct_kernels("staging", 3, 1), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("staging", 1, 2), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("staging", 3, 3), 0); /* neighbours have nothing in common */
+    assert_int_equal(direct_kernels("staging", 4, 1), 0);
+    assert_int_equal(direct_kernels("direct=0", 3, 1), 0);
+    assert_int_equal(direct_kernels("product=tile", 3, 1), 0);
+    assert_int_equal(direct_kernels("direct=4", 4, 1), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("direct=4", 5, 1), 0);
+}
+
 static void test_choice(void **state) {
     (void)state;
     const product_variant *variant;
@@ -572,7 +643,7 @@ int main(int argc, char **argv) {
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
     static const char *const ways[] = { "staging", "wide=0", "split", "split,slice=4096" };
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 5];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 6];
     static char names[sizeof rows / sizeof *rows][64];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
@@ -584,6 +655,7 @@ int main(int argc, char **argv) {
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_long_sums);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_one_pixel_is_plain);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_few_channels);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_split);
     }
