@@ -14,7 +14,7 @@ enum { MOST_RUN = 8, MOST_APART = 4, FEW_RUNS = 3 };
 static const product_variant direct = {
     .name = "direct",
     .about = "for convolutions of few channels: what pixels side by side meet is loaded once",
-    .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_PATCH },
+    .kernels = { [LOADER_WINDOW] = KERNEL_PRODUCT_DIRECT_WINDOW, [LOADER_PATCH] = KERNEL_PRODUCT_DIRECT_PATCH },
     .tile_m = 16, /* with more a driver with narrow registers takes seconds to compile them */
     .tile_n = 4,
     .step_k = 1,
@@ -25,7 +25,8 @@ static const product_variant direct = {
 static const product_variant direct_texels = {
     .name = "direct-texels",
     .about = "direct with 32 rows, reading as texels",
-    .kernels = { [LOADER_WINDOW] = KERNEL_DIRECT_TEXELS_WINDOW, [LOADER_PATCH] = KERNEL_DIRECT_TEXELS_PATCH },
+    .kernels = { [LOADER_WINDOW] = KERNEL_PRODUCT_DIRECT_TEXELS_WINDOW,
+                 [LOADER_PATCH] = KERNEL_PRODUCT_DIRECT_TEXELS_PATCH },
     .tile_m = 32,
     .tile_n = 4,
     .step_k = 1,
@@ -63,6 +64,7 @@ static int64_t run_of(const product *p) {
     return best;
 }
 
+/* What the kernels call STRIDE: 0 where neighbours have nothing in common. */
 static int64_t stride_of(const product *p) {
     return neighbours_share(p) && p->image.scale[2] < run_of(p) ? p->image.scale[2] : 0;
 }
@@ -92,28 +94,29 @@ bool direct_fits(const product_lowering *s) {
     if (!product_variant_runs(variant, device_get_limits(device))) return false;
     for (uint32_t i = 0; i < IMAGE_AXES; i++)
         if (p->image.divide[i] != 1) return false;
-    return p->loader == LOADER_PATCH || (uint64_t)p->k <= product_longest_sum(device, variant);
+    bool splits = p->loader == LOADER_PATCH && product_can_split(s);
+    return splits || (uint64_t)p->k <= product_longest_sum(device, variant);
+}
+
+bool direct_may_pay(const product_lowering *s) {
+    const tuff_device *device = lowering_device(s->lowering);
+    /* by rows, which GPUs do not get: their subgroups need not be whole, nor as large as they say */
+    if (device_force(device, "direct") || !product_variants_are_rows(device_get_limits(device))) return false;
+    return s->p.image.channels <= FEW_CHANNELS && direct_fits(s);
 }
 
 bool direct_pays(const product_lowering *s) {
     const tuff_device *device = lowering_device(s->lowering);
     const char *force = device_force(device, "direct");
     if (force) return s->p.image.channels <= strtoll(force, NULL, 10) && direct_fits(s);
-    /* on GPUs by measuring alone; who forces another way wants that one */
-    if (!product_variants_are_rows(device_get_limits(device)) || device_force(device, "product") || s->winograd)
-        return false;
     const product *p = &s->p;
-    if (p->image.channels > FEW_CHANNELS || !direct_fits(s) || !stride_of(p)) return false;
+    /* who forces another way wants that one */
+    if (!direct_may_pay(s) || device_force(device, "product") || s->winograd || !stride_of(p)) return false;
     /* pixels that are not there would be computed all the same */
     if (p->loader == LOADER_WINDOW && rows_of(p, direct_variant(s)) >= LEAST_USED * p->m) return false;
     product_lowering modes = *s; /* channels that the loaders read four at a time are as fast there */
     product_find_modes(&modes);
     return modes.a_mode == MODE_ONE;
-}
-
-bool direct_may_pay(const product_lowering *s) {
-    if (device_force(lowering_device(s->lowering), "direct")) return false;
-    return s->p.image.channels <= FEW_CHANNELS && direct_fits(s);
 }
 
 void direct_fill_call(const product_lowering *s, kernel_call *call) {

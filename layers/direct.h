@@ -11,7 +11,7 @@ bool direct_fits(const product_lowering *s);
 /* Whether it fits and measured faster on this kind of device, or is forced: "direct=COUNT" is the most channels of a
  * group; "direct=0" is never. */
 bool direct_pays(const product_lowering *s);
-/* Whether measuring it is worth the time: it fits, and channels are few. */
+/* Whether measuring it is worth the time: it fits, channels are few, and the device gets variants by rows. */
 bool direct_may_pay(const product_lowering *s);
 /* The variant that a device gets. */
 const product_variant *direct_variant(const product_lowering *s);

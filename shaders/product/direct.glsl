@@ -1,13 +1,14 @@
 // Convolutions of few channels: what the direct kernels share, beside product.glsl.
 //
-// Under the taps side by side in one row of the kernel, a run, pixels side by side in one row of the grid meet neighbours in
-// one row of the image, most of them the same ones. So the lanes load what a line of pixels meets under a run once, one
-// number each, where product.glsl's loaders find an element for each pixel and tap; pixel q meets under tap j number
+// Under the taps side by side in one row of the kernel, a run, pixels side by side in one row of the grid meet
+// neighbours in one row of the image, most of them the same ones. So the lanes load what a line of pixels meets under a
+// run once, one number each, where product.glsl's loaders find an element for each pixel and tap; pixel q meets under
+// tap j number
 //
 //   q + j / STRIDE  of the line's part  j % STRIDE,
 //
-// where part f is what the pixels meet under the run's tap f: as many parts as the stride has pixels. With STRIDE 0 each
-// tap has a part of its own: the taps are not side by side in the image, or the stride is larger.
+// where part f is what the pixels meet under the run's tap f: as many parts as the stride has pixels. With STRIDE 0
+// each tap has a part of its own: taps are not side by side in the image, or the stride is larger.
 //
 // RUN taps of one channel are a run. A kernel whose width is not whole runs reaches past its last tap, where zeros are
 // multiplied. Runs are counted along the kernel's row, then over channels, then over rows.
@@ -37,8 +38,8 @@ Run run_of(uint i) {
     return Run(y, (i - line * across) * RUN, line - y * channels);
 }
 
-// How far from a line's first pixel number i of its line under a run lies: rows and columns of the image, and the channel's
-// first element.
+// How far number i of a line under a run lies from what the line's first pixel meets under the kernel's first tap: rows
+// and columns of the image, and the channel's first element.
 ivec3 reach_of(Run run, uint i, uint pixels) {
     ivec2 step = both(advance, volume_advance);
     uint part = i / PART_SIZE(pixels), q = i - part * PART_SIZE(pixels);
@@ -55,8 +56,8 @@ float load_met(Row pixel, ivec3 reach) {
     return inside ? one : 0;
 }
 
-// One of many sums, in two steps, which a short sum over k would feel as one: first PICKED neighbours of row `first` on,
-// then one of these.
+// One of many sums, in two steps, since in one the choice takes as long as a short sum over k: PICKED neighbours from
+// row `first` on, then one of these.
 #define PICKED  8
 #define PICK(i) picked[i % PICKED] = first == i / PICKED * PICKED ? sum_##i : picked[i % PICKED];
 vec4 pick(vec4 picked[PICKED], uint r) {

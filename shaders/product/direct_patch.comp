@@ -3,13 +3,13 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-// D[z][m][n] = sum over k of A[z][m][k] * B[z][k][n]: the gradient of a convolution's weights, of images with few channels,
-// for drivers that run on the CPU. m counts taps and channels, k pixels.
+// D[z][m][n] = sum over k of A[z][m][k] * B[z][k][n]: the gradient of a convolution's weights, of images with few
+// channels, for drivers that run on the CPU. m counts taps and channels, k pixels.
 //
 // A workgroup is one subgroup. It makes RUNS runs of taps (direct.glsl), which are up to ROWS rows of D, each lane four
-// columns of all of them. For PIXELS pixels side by side the lanes share the loads of what these meet under all the runs,
-// and hand it round by shuffles; each lane reads its four columns of B. So both are read once for all of the rows. The
-// pixels' products are added up before they meet the sum, which keeps its rounding errors those of a shorter one.
+// columns of all of them. For PIXELS pixels side by side the lanes share the loads of what these meet under all the
+// runs, and hand it round by shuffles; each lane reads its four columns of B. So both are read once for all the rows.
+// The pixels' products are added up before they meet the sum, which keeps its rounding errors those of a shorter one.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8; // the subgroup's size

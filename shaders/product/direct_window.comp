@@ -3,12 +3,12 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-// D[z][m][n] = epilogue(sum over k of A[z][m][k] * B[z][k][n]): convolutions of images with few channels, for drivers that
-// run on the CPU.
+// D[z][m][n] = epilogue(sum over k of A[z][m][k] * B[z][k][n]): convolutions of images with few channels, for drivers
+// that run on the CPU.
 //
-// As row.comp, but k goes in runs (direct.glsl). A workgroup is one subgroup and makes ROWS rows of D, pixels side by side,
-// each lane four columns of all of them. For each run of the kernel the lanes share the loads of what these pixels meet
-// and hand it round by shuffles. What leads from one run to the next is added up, without a division.
+// As row.comp, but k goes in runs (direct.glsl). A workgroup is one subgroup and makes ROWS rows of D, pixels side by
+// side, each lane four columns of all of them. For each run of the kernel the lanes share the loads of what the pixels
+// meet and hand it round by shuffles. What leads from one run to the next is added up, without a division.
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8; // the subgroup's size

@@ -338,7 +338,7 @@ static uint32_t direct_kernels(const char *force, int64_t channels, int64_t stri
     double seconds;
     uint32_t count, found = 0;
     OK(tuff_program_profile(program, &seconds, entries, 32, &count));
-    for (uint32_t i = 0; i < count && i < 32; i++) found += strncmp(entries[i].kernel, "DIRECT", 6) == 0;
+    for (uint32_t i = 0; i < count && i < 32; i++) found += strstr(entries[i].kernel, "DIRECT") != NULL;
     tuff_program_destroy(program);
     tuff_graph_destroy(c.graph);
     tuff_model_destroy(c.model);
