@@ -1,6 +1,7 @@
 /* Products: batches, slices that fit into bindings, and sums in parts. */
 #include "layers/product.h"
 
+#include "layers/direct.h"
 #include "layers/flat.h"
 #include "layers/product_internal.h"
 #include "layers/tuner.h"
@@ -225,6 +226,7 @@ uint64_t product_batch(const product *p) {
 }
 
 bool product_can_split(const product_lowering *s) {
+    if (s->variant->direct && s->p.loader == LOADER_WINDOW) return false; /* few channels: k is short */
     return !s->chain && s->p.batch_axes <= BATCH_IN_KERNEL && d_is_contiguous(&s->p);
 }
 
@@ -250,7 +252,8 @@ static tuff_result lower_variant(const product_lowering *whole) {
     }
     slice_axis axis;
     if (!find_axis(&s, &axis))
-        s.parts = product_split(lowering_device(lowering), variant, m, n, (uint32_t)s.p.k, batch, &s.k_part);
+        s.parts =
+            product_split(lowering_device(lowering), variant, product_rows(&s), n, (uint32_t)s.p.k, batch, &s.k_part);
     bool has_room =
         count * s.parts <= bindable_elements(lowering) && count * s.parts <= lowering_scratch_limit(lowering);
     if (s.parts == 1 || !has_room) {
@@ -265,7 +268,10 @@ static tuff_result lower_variant(const product_lowering *whole) {
 }
 
 tuff_result product_lower_way(const product_lowering *whole) {
-    return whole->winograd ? winograd_lower(whole) : lower_variant(whole);
+    if (!whole->direct) return whole->winograd ? winograd_lower(whole) : lower_variant(whole);
+    product_lowering s = *whole;
+    s.variant = direct_variant(whole);
+    return lower_variant(&s);
 }
 
 static void exchange(int64_t *a, int64_t *b) {
@@ -375,6 +381,7 @@ tuff_result product_lower(lowering *lowering, const node *node, const product *p
     }
     TRY(choose(&s));
     s.winograd = winograd_pays(&s);
+    s.direct = direct_pays(&s);
     TRY(product_tune(&s));
     return product_lower_way(&s);
 }

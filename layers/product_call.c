@@ -1,4 +1,5 @@
 /* Products: modes of reading, parameters and workgroups, as the kernels in shaders/product want them. */
+#include "layers/direct.h"
 #include "layers/flat.h"
 #include "layers/product_internal.h"
 
@@ -182,6 +183,10 @@ static uint64_t divide_up(uint64_t a, uint64_t b) {
     return (a + b - 1) / b;
 }
 
+uint64_t product_rows(const product_lowering *s) {
+    return (uint64_t)(s->variant->direct ? direct_rows(s) : s->p.m);
+}
+
 tuff_result product_fill_call(const product_lowering *s, kernel_call *call) {
     const product *p = &s->p;
     uint32_t *params = call->params;
@@ -230,8 +235,9 @@ static tuff_result call_kernels(const product_lowering *s) {
     /* reading one by one costs more than the test for the end: one pipeline for both */
     call.constants[4] = p->k % variant->step_k != 0 || s->k_part % variant->step_k != 0 || s->a_mode == MODE_ONE;
     call.constants[5] = batch * s->parts > 1;
+    if (variant->direct) direct_fill_call(s, &call);
     params[4] = (uint32_t)batch;
-    uint64_t tiles = product_variant_groups(variant, limits, (uint64_t)p->m, (uint64_t)p->n);
+    uint64_t tiles = product_variant_groups(variant, limits, product_rows(s), (uint64_t)p->n);
     call.groups[0] = (uint32_t)(tiles < MAX_GROUPS ? tiles : MAX_GROUPS);
     call.groups[1] = (uint32_t)divide_up(tiles, call.groups[0]);
     uint64_t layers = batch * s->parts;
@@ -272,6 +278,9 @@ void product_find_modes(product_lowering *s) {
     s->a_mode = mode_of_a(s);
     s->b_mode = mode_of_b(s);
     s->d_mode = mode_of_d(s);
+    if (!s->variant->direct) return;
+    s->a_mode = MODE_ONE;
+    if (s->b_mode == MODE_ALONG_K) s->b_mode = MODE_ONE; /* k goes along the kernel's row, channels lie side by side */
 }
 
 tuff_result product_call(product_lowering *s) {

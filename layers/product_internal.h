@@ -29,6 +29,7 @@ typedef struct product_lowering {
     product p;          /* with a collapsed batch; of one slice */
     const product_variant *variant;
     bool winograd; /* a convolution by way of winograd.c */
+    bool direct;   /* ... or by direct.c's variant, before the other two */
     product_extra extras[PRODUCT_EXTRAS];
     uint32_t extra_count;
     product_extra d_place;  /* phased: where D's elements lie */
@@ -42,7 +43,7 @@ typedef struct product_lowering {
 uint64_t product_batch(const product *p);
 /* Whether the sum over k may be made in parts. */
 bool product_can_split(const product_lowering *s);
-/* The kernels of a product, of which all is known, by its variant or Winograd's way. */
+/* The kernels of a product, of which all is known, by its variant, the direct one or Winograd's way. */
 tuff_result product_lower_way(const product_lowering *whole);
 /* A product of matrices without an epilogue, within a node's kernels. */
 tuff_result product_lower_matrices(lowering *lowering, const node *node, const product *product);
@@ -58,6 +59,8 @@ tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call);
 
 /* product_call.c: the kernels for what fits into bindings. */
 tuff_result product_call(product_lowering *s);
+/* m, as the variant's tiles count it. */
+uint64_t product_rows(const product_lowering *s);
 /* What all kernels of a product take: constants, operands and parameters, but neither kernel nor workgroups. */
 tuff_result product_fill_call(const product_lowering *s, kernel_call *call);
 /* Sets the operands and how they are read: a_mode, b_mode, d_mode. */

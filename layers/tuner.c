@@ -1,6 +1,7 @@
 /* Choosing among the product's variants by measuring. */
 #include "layers/tuner.h"
 
+#include "layers/direct.h"
 #include "layers/winograd.h"
 #include "runtime/device/choices.h"
 #include "runtime/program/trial.h"
@@ -29,12 +30,12 @@ static void write_class(product_lowering *s, char text[CLASS_TEXT]) {
     if (tiles)
         snprintf(kernel, sizeof kernel, "%lldx%lld,tiles%llu", (long long)p->image.kernel[1],
                  (long long)p->image.kernel[2], (unsigned long long)next_power(tiles));
-    snprintf(text, CLASS_TEXT, "product:%s,%s%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
+    snprintf(text, CLASS_TEXT, "product:%s,%s%s%s%s,m%llu,n%llu,k%llu,batch%llu,modes%u%u%u%s",
              s->variant->row ? "row" : "tile", loaders[p->loader], kernel,
-             p->loader != LOADER_PLAIN && p->image.volume ? "3d" : "", (unsigned long long)next_power(p->m),
-             (unsigned long long)next_power(p->n), (unsigned long long)next_power(p->k),
-             (unsigned long long)next_power((int64_t)product_batch(p)), s->a_mode, s->b_mode, s->d_mode,
-             product_can_split(s) ? ",splits" : "");
+             p->loader != LOADER_PLAIN && p->image.volume ? "3d" : "", direct_may_pay(s) ? ",direct" : "",
+             (unsigned long long)next_power(p->m), (unsigned long long)next_power(p->n),
+             (unsigned long long)next_power(p->k), (unsigned long long)next_power((int64_t)product_batch(p)), s->a_mode,
+             s->b_mode, s->d_mode, product_can_split(s) ? ",splits" : "");
 }
 
 /* ---- measuring ----------------------------------------------------------------------------------- */
@@ -47,7 +48,8 @@ typedef struct race {
 
 static void take_way(product_lowering *s, const product_variant *variant) {
     s->winograd = !variant;
-    if (variant) s->variant = variant;
+    s->direct = variant && variant->direct; /* a lowering keeps the rules' variant beside it */
+    if (variant && !variant->direct) s->variant = variant;
 }
 
 static const char *way_name(const product_variant *variant) {
@@ -78,10 +80,15 @@ static void find_candidates(const product_lowering *s, race *race) {
         if (variant == s->variant) race->standard = race->count;
         race->variants[race->count++] = variant;
     }
-    const char *winograd = device_force(device, "winograd"); /* nobody measures what is forced */
-    if (forced || winograd || race->count == MOST_WAYS || !winograd_fits(s)) return;
-    if (s->winograd) race->standard = race->count;
-    race->variants[race->count++] = NULL;
+    if (forced) return; /* nobody measures what is forced */
+    if (!device_force(device, "winograd") && race->count < MOST_WAYS && winograd_fits(s)) {
+        if (s->winograd) race->standard = race->count;
+        race->variants[race->count++] = NULL;
+    }
+    if (race->count < MOST_WAYS && direct_may_pay(s)) {
+        if (s->direct) race->standard = race->count;
+        race->variants[race->count++] = direct_variant(s);
+    }
 }
 
 uint32_t tuner_winner(const double *seconds, uint32_t count, uint32_t standard) {
@@ -113,8 +120,8 @@ static uint32_t find_way(const race *race, const char *name) {
 
 tuff_result product_tune(product_lowering *s) {
     tuff_device *device = lowering_device(s->lowering);
-    const char *winograd = device_force(device, "winograd");
-    if (!device_tunes(device) || (winograd && s->winograd)) return TUFF_OK;
+    bool forced = (s->winograd && device_force(device, "winograd")) || (s->direct && device_force(device, "direct"));
+    if (!device_tunes(device) || forced) return TUFF_OK;
     race race = { .s = s };
     find_candidates(s, &race);
     if (race.count < 2) return TUFF_OK;

@@ -17,6 +17,7 @@ typedef struct product_variant {
     bool texels;     /* its loads are texel buffers': device_limits.texels */
     bool row;        /* a workgroup is one subgroup, which shuffles */
     bool flat;       /* the tile is an invocation's, not a workgroup's */
+    bool direct;     /* layers/direct.c's */
     uint64_t most_m; /* not 0: for so few rows, and only for them unless it is forced */
     uint64_t least;  /* multiply-adds from which it pays, within its family */
     uint32_t lanes;  /* of the subgroup, at least: narrow registers cannot hold its sums */

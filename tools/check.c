@@ -24,6 +24,7 @@ static const forced_path PATHS[] = {
     { "", NULL },
     { "product=row,split", "product convolution" },
     { "product=tile64,split", "product convolution" },
+    { "direct=4096,split", "convolution" },
     { "fuse=none", "product convolution loss" },
     { "reduce=group", "reduction normalisation loss" },
     { "recurrent=tiled", "recurrent" },

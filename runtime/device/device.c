@@ -74,7 +74,7 @@ static char *trim(char *text) {
 static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",     "slice",
                                        "fuse",    "wide",     "product",   "split",  "reduce",    "pool",
                                        "scatter", "logits",   "recurrent", "bytes",  "attention", "turns",
-                                       "parts",   "inplace",  "texels",    "ahead",  "winograd" };
+                                       "parts",   "inplace",  "texels",    "ahead",  "winograd",  "direct" };
 
 static tuff_result check_force(const char *key) {
     char all[256] = "";

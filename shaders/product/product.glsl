@@ -337,14 +337,19 @@ vec4 load_a(Row row, uint k, uint k_end) {
     return value;
 }
 
-// B(k, n .. n + 3), or with MODE_ALONG_K B(k .. k + 3, n); zero past the sum's end. b = the place's.
-vec4 load_b(uint b, uint k, uint n, uint k_end) {
+// B's columns n .. n + 3 of the row that begins at `at`, or with MODE_ALONG_K four rows of column n.
+vec4 load_b_at(uint at, uint n) {
     vec4 value = vec4(0);
-    uint at = b + b_row(K_TAIL ? min(k, k_end - 1) : k);
     if (B_MODE == MODE_ONE) {
         [[unroll]] for (uint c = 0; c < 4; c++) value[c] = B_ONE(at + min(n + c, N - 1) * b_n);
     } else {
         value = B_FOUR((at + (B_MODE == MODE_ALONG_N ? min(n, N - 4) : min(n, N - 1) * b_n)) / 4);
     }
+    return value;
+}
+
+// B(k, n .. n + 3), or with MODE_ALONG_K B(k .. k + 3, n); zero past the sum's end. b = the place's.
+vec4 load_b(uint b, uint k, uint n, uint k_end) {
+    vec4 value = load_b_at(b + b_row(K_TAIL ? min(k, k_end - 1) : k), n);
     return !K_TAIL || k < k_end ? value : vec4(0);
 }

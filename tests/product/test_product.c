@@ -1,9 +1,7 @@
 /* Products with each variant forced, split and in slices: sizes of no tile, every way of reading (vec4 along each axis
  * and one by one), batches that broadcast over more axes than a kernel knows, images in any order, and epilogues. */
+#include "checks.h"
 #include "layers/variants.h"
-#include "support.h"
-#include "tests/reference/reference.h"
-#include <tuff/layers.h>
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,122 +12,16 @@
 
 #include <cmocka.h>
 
-#define OK(call) check_ok(call, #call)
-static void check_ok(tuff_result result, const char *call) {
-    if (result != TUFF_OK) fail_msg("%s: %s: %s", call, tuff_result_name(result), tuff_last_message());
-}
-
-/* In [-1, 1), a multiple of 2^-11: exact in float32. */
-static double number(int64_t i, uint32_t seed) {
-    uint32_t h = ((uint32_t)i + seed * 7919u) * 2654435761u;
-    h ^= h >> 15;
-    h *= 2246822519u;
-    h ^= h >> 13;
-    return (double)(h >> 20) / 2048 - 1;
-}
-
-static ref *filled(tuff_shape shape, uint32_t seed) {
-    ref *x = ref_new(shape);
-    for (int64_t i = 0; i < x->count; i++) x->v[i] = number(i, seed), x->abs[i] = fabs(x->v[i]);
-    return x;
-}
-
-static float *as_floats(const ref *x) {
-    float *floats = malloc((size_t)x->count * sizeof *floats);
-    for (int64_t i = 0; i < x->count; i++) floats[i] = (float)x->v[i];
-    return floats;
-}
-
-/* ---- one program with many outputs, each with what it should be ---- */
-
-/* In place of what is forced: each class of shapes gets the variant that wins. */
-#define TUNED "measured"
-
-enum { MAX_CHECKS = 64, MAX_LEAVES = 160 };
-
-typedef struct bench_of_checks {
-    tuff_device *device;
-    tuff_model *model;
-    tuff_graph *graph;
-    tuff_tensor *outputs[MAX_CHECKS];
-    ref *expected[MAX_CHECKS];
-    char names[MAX_CHECKS][160];
-    uint32_t count;
-    tuff_tensor *leaves[MAX_LEAVES];
-    ref *values[MAX_LEAVES];
-    uint32_t leaf_count;
-} checks;
-
-static void begin(checks *c, const char *force) {
-    memset(c, 0, sizeof *c);
-    bool tuned = strcmp(force, TUNED) == 0;
-    c->device = test_device_open(
-        &(tuff_device_desc){ .force = tuned ? "" : force, .tuning = tuned ? TUFF_TUNING_ON : TUFF_TUNING_DEFAULT });
-    c->model = tuff_model_create(c->device, NULL);
-    c->graph = tuff_graph_create(c->model);
-    assert_non_null(c->graph);
-}
-
-static tuff_tensor *leaf(checks *c, ref *value) {
-    char name[32];
-    snprintf(name, sizeof name, "leaf%u", c->leaf_count);
-    assert_true(c->leaf_count < MAX_LEAVES);
-    c->values[c->leaf_count] = value;
-    return c->leaves[c->leaf_count++] = tuff_input(c->graph, name, TUFF_F32, value->shape);
-}
-
-static void expect(checks *c, tuff_tensor *output, ref *expected, const char *name) {
-    if (!output) fail_msg("%s: %s", name, tuff_graph_message(c->graph));
-    assert_true(c->count < MAX_CHECKS);
-    snprintf(c->names[c->count], sizeof c->names[0], "%s", name);
-    c->outputs[c->count] = output;
-    c->expected[c->count++] = expected;
-}
-
-static void compare(const ref *expected, const float *floats, const char *name, const char *force) {
-    for (int64_t i = 0; i < expected->count; i++) {
-        double error = fabs(floats[i] - expected->v[i]), tolerance = ref_tolerance(expected, i);
-        if (!(error <= tolerance))
-            fail_msg("%s with %s: element %lld is %g, should be %g; off by %g of %g", name, force, (long long)i,
-                     (double)floats[i], expected->v[i], error, tolerance);
-    }
-}
-
-static void finish(checks *c, const char *force) {
-    tuff_program *program = NULL;
-    OK(tuff_compile(c->graph, &(tuff_program_desc){ .outputs = c->outputs, .output_count = c->count, .evaluate = true },
-                    &program));
-    for (uint32_t i = 0; i < c->leaf_count; i++) {
-        float *floats = as_floats(c->values[i]);
-        OK(tuff_write(program, c->leaves[i], floats, (size_t)c->values[i]->count * sizeof *floats));
-        free(floats);
-    }
-    OK(tuff_run(program));
-    for (uint32_t i = 0; i < c->count; i++) {
-        size_t bytes = (size_t)c->expected[i]->count * sizeof(float);
-        float *floats = malloc(bytes);
-        OK(tuff_read(program, c->outputs[i], floats, bytes));
-        compare(c->expected[i], floats, c->names[i], force);
-        free(floats);
-        ref_free(c->expected[i]);
-    }
-    for (uint32_t i = 0; i < c->leaf_count; i++) ref_free(c->values[i]);
-    tuff_program_destroy(program);
-    tuff_graph_destroy(c->graph);
-    tuff_model_destroy(c->model);
-    tuff_device_close(c->device);
-}
-
 /* ---- matrix products ---- */
 
 static void add_matmul(checks *c, tuff_shape a, tuff_shape b, bool ta, bool tb) {
-    ref *x = filled(a, 2 * c->count + 1), *y = filled(b, 2 * c->count + 2);
+    ref *x = checks_filled(a, 2 * c->count + 1), *y = checks_filled(b, 2 * c->count + 2);
     char name[160];
     snprintf(name, sizeof name, "matmul %lldx%lld%s by %lldx%lld%s", (long long)a.sizes[a.rank - 2],
              (long long)a.sizes[a.rank - 1], ta ? "^T" : "", (long long)b.sizes[b.rank - 2],
              (long long)b.sizes[b.rank - 1], tb ? "^T" : "");
-    tuff_tensor *product = tuff_matmul(leaf(c, x), leaf(c, y), &(tuff_matmul_desc){ ta, tb });
-    expect(c, product, ref_matmul(x, y, ta, tb), name);
+    tuff_tensor *product = tuff_matmul(checks_leaf(c, x), checks_leaf(c, y), &(tuff_matmul_desc){ ta, tb });
+    checks_expect(c, product, ref_matmul(x, y, ta, tb), name);
 }
 
 static void add_matmuls(checks *c) {
@@ -152,23 +44,16 @@ static void add_matmuls(checks *c) {
 
 /* Operands that are views: transposed, and rows of a larger matrix. */
 static void add_views(checks *c) {
-    ref *x = filled(TUFF_SHAPE(12, 3, 8), 91), *y = filled(TUFF_SHAPE(8, 3, 20), 92);
+    ref *x = checks_filled(TUFF_SHAPE(12, 3, 8), 91), *y = checks_filled(TUFF_SHAPE(8, 3, 20), 92);
     ref *xt = ref_transpose(x, 0, 1), *yt = ref_transpose(y, 0, 1);
-    tuff_tensor *product = tuff_matmul(tuff_transpose(leaf(c, x), 0, 1), tuff_transpose(leaf(c, y), 0, 1), NULL);
-    expect(c, product, ref_matmul(xt, yt, false, false), "matmul of heads");
+    tuff_tensor *product =
+        tuff_matmul(tuff_transpose(checks_leaf(c, x), 0, 1), tuff_transpose(checks_leaf(c, y), 0, 1), NULL);
+    checks_expect(c, product, ref_matmul(xt, yt, false, false), "matmul of heads");
     ref_free(xt);
     ref_free(yt);
 }
 
 /* ---- epilogues ---- */
-
-/* Its error is measured against the sum's terms, not against what is left of them. */
-static ref *clipped(const ref *x, double slope) {
-    ref *y = ref_copy(x);
-    for (int64_t i = 0; i < y->count; i++)
-        if (y->v[i] < 0) y->v[i] *= slope;
-    return y;
-}
 
 static ref *pointwise(const ref *a, const ref *b, ref_arithmetic arithmetic) {
     return ref_binary(arithmetic, a, b);
@@ -178,117 +63,30 @@ static void add_epilogues(checks *c) {
     static const int64_t sizes[][3] = { { 17, 36, 20 }, { 5, 7, 9 }, { 12, 1, 8 } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int64_t m = sizes[i][0], n = sizes[i][1], k = sizes[i][2];
-        ref *x = filled(TUFF_SHAPE(m, k), 51), *y = filled(TUFF_SHAPE(k, n), 52), *bias = filled(TUFF_SHAPE(n), 53);
-        ref *other = filled(TUFF_SHAPE(m, n), 54), *turned = ref_transpose(other, 0, 1);
+        ref *x = checks_filled(TUFF_SHAPE(m, k), 51), *y = checks_filled(TUFF_SHAPE(k, n), 52),
+            *bias = checks_filled(TUFF_SHAPE(n), 53);
+        ref *other = checks_filled(TUFF_SHAPE(m, n), 54), *turned = ref_transpose(other, 0, 1);
         ref *product = ref_matmul(x, y, false, false), *biased = pointwise(product, bias, REF_ADD);
         ref *scaled = pointwise(biased, other, REF_MUL);
-        tuff_tensor *tx = leaf(c, x), *ty = leaf(c, y), *tb = leaf(c, bias), *to = leaf(c, other),
-                    *tt = leaf(c, turned);
-        expect(c, tuff_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb)), clipped(biased, 0), "bias, relu");
-        expect(c, tuff_leaky_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb), 0.1f), clipped(biased, 0.1f),
-               "bias, leaky relu");
-        expect(c, tuff_scale(tuff_matmul(tx, ty, NULL), 0.5f, -0.25f), ref_unary(REF_SCALE, product, 0.5, -0.25),
-               "scale");
-        expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), to), ref_copy(scaled), "bias, times a matrix");
-        expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), tuff_transpose(tt, 0, 1)), scaled,
-               "bias, times a transposed matrix");
-        expect(c, tuff_sub(to, tuff_matmul(tx, ty, NULL)), pointwise(other, product, REF_SUB),
-               "subtracted from a matrix");
+        tuff_tensor *tx = checks_leaf(c, x), *ty = checks_leaf(c, y), *tb = checks_leaf(c, bias),
+                    *to = checks_leaf(c, other), *tt = checks_leaf(c, turned);
+        checks_expect(c, tuff_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb)), checks_clipped(biased, 0), "bias, relu");
+        checks_expect(c, tuff_leaky_relu(tuff_add(tuff_matmul(tx, ty, NULL), tb), 0.1f), checks_clipped(biased, 0.1f),
+                      "bias, leaky relu");
+        checks_expect(c, tuff_scale(tuff_matmul(tx, ty, NULL), 0.5f, -0.25f), ref_unary(REF_SCALE, product, 0.5, -0.25),
+                      "scale");
+        checks_expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), to), ref_copy(scaled),
+                      "bias, times a matrix");
+        checks_expect(c, tuff_mul(tuff_add(tuff_matmul(tx, ty, NULL), tb), tuff_transpose(tt, 0, 1)), scaled,
+                      "bias, times a transposed matrix");
+        checks_expect(c, tuff_sub(to, tuff_matmul(tx, ty, NULL)), pointwise(other, product, REF_SUB),
+                      "subtracted from a matrix");
         ref_free(product);
         ref_free(biased);
     }
 }
 
 /* ---- convolution: y, and the gradients of sum(y r) ---- */
-
-typedef struct conv_case {
-    tuff_shape x, weight;
-    ref_convolution c;
-    bool last; /* x lies channels-last */
-} conv_case;
-
-/* x with its second axis moved behind all others. */
-static ref *channels_last(const ref *x) {
-    ref *y = ref_copy(x);
-    for (int axis = 1; axis + 1 < (int)x->shape.rank; axis++) {
-        ref *next = ref_transpose(y, axis, axis + 1);
-        ref_free(y);
-        y = next;
-    }
-    return y;
-}
-
-static tuff_tensor *image_of(checks *c, ref *x, bool last) {
-    if (!last) return leaf(c, x);
-    tuff_tensor *y = leaf(c, channels_last(x));
-    for (int axis = (int)x->shape.rank - 1; axis > 1; axis--) y = tuff_transpose(y, axis, axis - 1);
-    ref_free(x);
-    return y;
-}
-
-static tuff_tensor *apply_conv(tuff_tensor *x, tuff_tensor *w, tuff_tensor *b, const ref_convolution *c) {
-    const int64_t *s = c->stride, *p = c->padding, *d = c->dilation;
-    if (tuff_tensor_shape(x).rank == 3)
-        return tuff_conv1d(
-            x, &(tuff_conv1d_desc){
-                   .weight = w, .bias = b, .stride = s[0], .padding = p[0], .dilation = d[0], .groups = c->groups });
-    if (tuff_tensor_shape(x).rank == 4)
-        return tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = w,
-                                                   .bias = b,
-                                                   .stride = { s[0], s[1] },
-                                                   .padding = { p[0], p[1] },
-                                                   .dilation = { d[0], d[1] },
-                                                   .groups = c->groups });
-    return tuff_conv3d(x, &(tuff_conv3d_desc){ .weight = w,
-                                               .bias = b,
-                                               .stride = { s[0], s[1], s[2] },
-                                               .padding = { p[0], p[1], p[2] },
-                                               .dilation = { d[0], d[1], d[2] },
-                                               .groups = c->groups });
-}
-
-static void add_conv(checks *c, const conv_case *s, uint32_t index) {
-    ref_convolution spec = s->c;
-    for (int i = 0; i < 3; i++) {
-        spec.behind[i] = spec.padding[i];
-        if (!spec.stride[i]) spec.stride[i] = 1;
-        if (!spec.dilation[i]) spec.dilation[i] = 1;
-    }
-    if (!spec.groups) spec.groups = 1;
-    ref *x = filled(s->x, 10 + index), *w = filled(s->weight, 30 + index);
-    ref *b = filled(TUFF_SHAPE(s->weight.sizes[0]), 31 + index);
-    tuff_tensor *tw = leaf(c, w), *tb = leaf(c, b), *tx = image_of(c, ref_copy(x), s->last), *gradients[2];
-    tuff_tensor *ty = apply_conv(tx, tw, tb, &spec);
-    if (!ty) fail_msg("conv %u: %s", index, tuff_graph_message(c->graph));
-    ref *r = filled(tuff_tensor_shape(ty), 32 + index);
-    tuff_tensor *loss = tuff_sum(tuff_mul(ty, leaf(c, r)), NULL);
-    OK(tuff_gradients(loss, (tuff_tensor *[]){ tx, tw }, 2, gradients));
-    ref *gx = ref_new(x->shape), *gw = ref_new(w->shape), *y = ref_conv(x, w, b, &spec);
-    ref_conv_grad(x, w, &spec, r, gx, gw, NULL);
-    char text[160];
-    snprintf(text, sizeof text, "conv %u, output", index);
-    expect(c, tuff_relu(apply_conv(tx, tw, tb, &spec)), clipped(y, 0), text);
-    const uint32_t rank = x->shape.rank;
-    if (rank == 5 || s->weight.sizes[0] > 100) { /* a tensor in another order, and one that differs along the height */
-        ref *sum = ref_conv(x, w, NULL, &spec), *added = filled(y->shape, 33 + index);
-        int64_t height = y->shape.sizes[rank - 2], width = y->shape.sizes[rank - 1];
-        ref *factor = filled(rank == 5 ? TUFF_SHAPE(1, 1, 1, height, 1) : TUFF_SHAPE(1, 1, height, 1), 34 + index);
-        for (int64_t i = 0; i < sum->count; i++) { /* with the error of the whole sum */
-            double f = factor->v[i / width % height];
-            sum->v[i] = (sum->v[i] + added->v[i]) * f;
-            sum->abs[i] = (sum->abs[i] + fabs(added->v[i])) * fabs(f);
-        }
-        snprintf(text, sizeof text, "conv %u, plus a tensor, times rows", index);
-        tuff_tensor *tsum = tuff_add(apply_conv(tx, tw, NULL, &spec), leaf(c, added));
-        expect(c, tuff_mul(tsum, leaf(c, factor)), sum, text);
-    }
-    snprintf(text, sizeof text, "conv %u, gradient of x", index);
-    expect(c, gradients[0], gx, text);
-    snprintf(text, sizeof text, "conv %u, gradient of the weights", index);
-    expect(c, gradients[1], gw, text);
-    ref_free(x);
-    ref_free(y);
-}
 
 static void add_convs(checks *c, const char *force) {
     const conv_case cases[] = {
@@ -326,8 +124,25 @@ static void add_convs(checks *c, const char *force) {
     bool wide = !strstr(force, "slice=4096");
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool many_channels = cases[i].x.sizes[1] > 100 || cases[i].weight.sizes[0] > 100;
-        if ((volumes || cases[i].x.rank < 5) && (wide || !many_channels)) add_conv(c, &cases[i], i);
+        if ((volumes || cases[i].x.rank < 5) && (wide || !many_channels)) checks_conv(c, &cases[i], i);
     }
+}
+
+/* Few channels: lines of pixels that are no multiple of a tile, each stride, kernels wider than a run and of one tap,
+ * more columns than a workgroup has, groups. */
+static void add_few_channels(checks *c) {
+    const conv_case cases[] = {
+        { TUFF_SHAPE(7, 1, 6, 37), TUFF_SHAPE(8, 1, 3, 3), { .padding = { 1, 1 } }, false },
+        { TUFF_SHAPE(1, 3, 11, 75), TUFF_SHAPE(5, 3, 7, 7), { .stride = { 2, 2 }, .padding = { 3, 3 } }, false },
+        { TUFF_SHAPE(2, 2, 7, 35), TUFF_SHAPE(36, 2, 2, 5), { .padding = { 0, 2 } }, true },
+        { TUFF_SHAPE(1, 5, 5, 40), TUFF_SHAPE(7, 5, 3, 11), { .stride = { 1, 2 }, .padding = { 1, 4 } }, true },
+        { TUFF_SHAPE(2, 1, 9, 9), TUFF_SHAPE(132, 1, 3, 1), { .padding = { 1, 0 } }, false },
+        { TUFF_SHAPE(3, 1, 90), TUFF_SHAPE(4, 1, 13), { .padding = { 6 } }, false },
+        { TUFF_SHAPE(1, 3, 70), TUFF_SHAPE(8, 3, 4), { .stride = { 3 }, .padding = { 2 }, .dilation = { 2 } }, false },
+        { TUFF_SHAPE(2, 6, 5, 33), TUFF_SHAPE(10, 3, 3, 3), { .padding = { 2, 1 }, .groups = 2 }, true },
+        { TUFF_SHAPE(2, 3, 34, 6), TUFF_SHAPE(8, 3, 4, 6), { .stride = { 3, 2 }, .padding = { 1, 2 } }, true },
+    };
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) checks_conv(c, &cases[i], 200 + i);
 }
 
 /* A group for each channel: channels in fours and not, several outputs of each, one to three axes. */
@@ -344,7 +159,7 @@ static void add_depthwise(checks *c) {
         { TUFF_SHAPE(3, 5, 70), TUFF_SHAPE(5, 1, 9), { .padding = { 4 }, .groups = 5 }, true },
         { TUFF_SHAPE(2, 4, 4, 5, 6), TUFF_SHAPE(4, 1, 3, 3, 3), { .padding = { 1, 1, 1 }, .groups = 4 }, true },
     };
-    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) add_conv(c, &cases[i], 100 + i);
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) checks_conv(c, &cases[i], 100 + i);
 }
 
 /* ---- the tests ---- */
@@ -364,23 +179,27 @@ static void test_forced(void **state) {
         return;
     }
     checks c;
-    begin(&c, force);
+    checks_begin(&c, force);
     add_matmuls(&c);
     add_views(&c);
     add_epilogues(&c);
-    finish(&c, force);
-    begin(&c, force);
+    checks_finish(&c, force);
+    checks_begin(&c, force);
     add_convs(&c, force);
-    finish(&c, force);
+    checks_finish(&c, force);
+    if (strncmp(force, "direct", 6) != 0) return;
+    checks_begin(&c, force);
+    add_few_channels(&c);
+    checks_finish(&c, force);
 }
 
 /* The variant for a group per channel, which no force chooses. */
 static void test_depthwise(void **state) {
     const char *force = *state;
     checks c;
-    begin(&c, force);
+    checks_begin(&c, force);
     add_depthwise(&c);
-    finish(&c, force);
+    checks_finish(&c, force);
 }
 
 /* A bias and an activation cost no kernel of their own, and between convolutions nothing is put into another order. */
@@ -390,7 +209,7 @@ static void test_epilogue_is_fused(void **state) {
     const ref_convolution spec = { .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .groups = 4 };
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         checks c;
-        begin(&c, "product=row8");
+        checks_begin(&c, "product=row8");
         tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, shapes[i]);
         tuff_shape weight = shapes[i];
         weight.sizes[0] = 8;
@@ -404,7 +223,7 @@ static void test_epilogue_is_fused(void **state) {
             tuff_tensor *w = tuff_input(c.graph, name, TUFF_F32, weight);
             snprintf(name, sizeof name, "bias%d", layer);
             tuff_tensor *b = tuff_parameter(c.graph, name, TUFF_SHAPE(8), NULL);
-            x = tuff_relu(apply_conv(x, w, b, &own));
+            x = tuff_relu(checks_apply_conv(x, w, b, &own));
         }
         tuff_tensor *y = tuff_sum(x, NULL);
         tuff_program *program = NULL;
@@ -425,11 +244,11 @@ static void test_long_sums(void **state) {
     (void)state;
     enum { SIDE = 520, CHANNELS = 32, TERMS = 270001 };
     checks c;
-    begin(&c, "");
+    checks_begin(&c, "");
     const ref_convolution spec = { .stride = { 1, 1 }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
     tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, CHANNELS, SIDE, SIDE));
     tuff_tensor *w = tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(4, CHANNELS, 3, 3)), *outputs[2];
-    OK(tuff_gradients(tuff_sum(apply_conv(x, w, NULL, &spec), NULL), &w, 1, &outputs[0]));
+    OK(tuff_gradients(tuff_sum(checks_apply_conv(x, w, NULL, &spec), NULL), &w, 1, &outputs[0]));
     tuff_tensor *a = tuff_input(c.graph, "a", TUFF_F32, TUFF_SHAPE(2, TERMS));
     tuff_tensor *b = tuff_input(c.graph, "b", TUFF_F32, TUFF_SHAPE(TERMS, 3));
     outputs[1] = tuff_relu(tuff_scale(tuff_matmul(a, b, NULL), 1, 1));
@@ -464,11 +283,11 @@ static void test_one_pixel_is_plain(void **state) {
     (void)state;
     for (int64_t stride = 1; stride <= 2; stride++) {
         checks c;
-        begin(&c, "product=row8");
+        checks_begin(&c, "product=row8");
         const ref_convolution spec = { .stride = { stride, stride }, .dilation = { 1, 1 }, .groups = 1 };
         tuff_tensor *inputs[2] = { tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, 8, 6, 6)),
                                    tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(12, 8, 1, 1)) };
-        tuff_tensor *y = apply_conv(inputs[0], inputs[1], NULL, &spec), *gradients[2];
+        tuff_tensor *y = checks_apply_conv(inputs[0], inputs[1], NULL, &spec), *gradients[2];
         OK(tuff_gradients(tuff_sum(tuff_square(y), NULL), inputs, 2, gradients));
         tuff_program *program;
         OK(tuff_compile(
@@ -494,6 +313,56 @@ static void test_one_pixel_is_plain(void **state) {
         tuff_model_destroy(c.model);
         tuff_device_close(c.device);
     }
+}
+
+/* How many of the kernels of a convolution of an image of 48 columns and its weights' gradient are direct. */
+static uint32_t direct_kernels(const char *force, int64_t channels, int64_t stride) {
+    checks c;
+    checks_begin(&c, force);
+    const ref_convolution spec = { .stride = { 1, stride }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+    tuff_tensor *x = checks_image(&c, checks_filled(TUFF_SHAPE(1, channels, 6, 48), 1), true);
+    tuff_tensor *w = checks_leaf(&c, checks_filled(TUFF_SHAPE(8, channels, 3, 3), 2)), *gradient;
+    OK(tuff_gradients(tuff_sum(tuff_square(checks_apply_conv(x, w, NULL, &spec)), NULL), &w, 1, &gradient));
+    tuff_program *program;
+    OK(tuff_compile(c.graph,
+                    &(tuff_program_desc){
+                        .outputs = &gradient, .output_count = 1, .evaluate = true, .profile = TUFF_PROFILE_DISPATCHES },
+                    &program));
+    for (uint32_t i = 0; i < c.leaf_count; i++) {
+        float *floats = checks_floats(c.values[i]);
+        OK(tuff_write(program, c.leaves[i], floats, (size_t)c.values[i]->count * sizeof *floats));
+        free(floats);
+        ref_free(c.values[i]);
+    }
+    OK(tuff_run(program));
+    tuff_profile_entry entries[32];
+    double seconds;
+    uint32_t count, found = 0;
+    OK(tuff_program_profile(program, &seconds, entries, 32, &count));
+    for (uint32_t i = 0; i < count && i < 32; i++) found += strstr(entries[i].kernel, "DIRECT") != NULL;
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+    return found;
+}
+
+/* Few channels go the direct way on drivers for the CPU, unless they come in fours, and elsewhere where it is forced.
+ */
+static void test_few_channels(void **state) {
+    (void)state;
+    tuff_device *device = test_device_open(&(tuff_device_desc){ .force = "staging" });
+    const device_limits *limits = device_get_limits(device);
+    bool rows = product_variants_are_rows(limits);
+    tuff_device_close(device);
+    assert_int_equal(direct_kernels("staging", 3, 1), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("staging", 1, 2), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("staging", 3, 3), 0); /* neighbours have nothing in common */
+    assert_int_equal(direct_kernels("staging", 4, 1), 0);
+    assert_int_equal(direct_kernels("direct=0", 3, 1), 0);
+    assert_int_equal(direct_kernels("product=tile", 3, 1), 0);
+    assert_int_equal(direct_kernels("direct=4", 4, 1), rows ? 2 : 0);
+    assert_int_equal(direct_kernels("direct=4", 5, 1), 0);
 }
 
 static void test_choice(void **state) {
@@ -564,6 +433,7 @@ int main(int argc, char **argv) {
     static const char *const rows[] = {
         "product=row8", "product=row16,wide=0", "product=row16-texels",       "product=row32,split",
         "winograd=1",   "winograd=1,split",     "winograd=10000,slice=65536", "winograd=1,slice=131072",
+        "direct=4096",  "direct=4096,split",    "direct=4096,slice=4096",     "direct=4096,texels=0,wide=0",
         TUNED
     };
     static const char *const tiles[] = { "product=tile32,wide=0", "product=tile64,split,slice=4096", "product=tile128",
@@ -572,7 +442,7 @@ int main(int argc, char **argv) {
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
     static const char *const ways[] = { "staging", "wide=0", "split", "split,slice=4096" };
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 5];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 6];
     static char names[sizeof rows / sizeof *rows][64];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
@@ -584,6 +454,7 @@ int main(int argc, char **argv) {
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_long_sums);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_one_pixel_is_plain);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_few_channels);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_choice);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_split);
     }
