@@ -10,6 +10,7 @@
 
 /* Shared with the shader. */
 enum { TENSORS = REDUCE_TENSORS, INPUTS = REDUCE_INPUTS, RECORD_BINDING = TENSORS };
+enum { MANY_ROWS = 4096 };
 typedef enum softmax_kind { SOFTMAX = 0, LOG, SOFTMAX_BACKWARD, LOG_BACKWARD } softmax_kind;
 
 enum { DIM = 0, LOGARITHM };
@@ -80,7 +81,10 @@ static tuff_result run(const softmax *s) {
 
     uint64_t rows = loops_count(&s->rows), n = s->row.sizes[0];
     cover c = cover_rows(s->lowering, (int64_t)rows, (int64_t)n);
-    bool by_row = s->rows.rank == 0 || s->row.strides[0][0] <= s->rows.strides[0][0] || c.lanes > 1;
+    bool by_row = s->rows.rank == 0 || s->row.strides[0][0] <= s->rows.strides[0][0];
+    if (c.lanes > 1 && !by_row && rows >= MANY_ROWS && !device_force(lowering_device(s->lowering), "reduce"))
+        c.lanes = 1; /* enough rows that lie side by side: their lanes read side by side, those of one row would not */
+    by_row = by_row || c.lanes > 1;
     const loops *along = by_row ? &s->row : &s->rows, *other = by_row ? &s->rows : &s->row;
     uint32_t levels = 0;
     bool wide = wide_allowed(s->lowering) && reduce_fits_wide(along, other, inputs, first, &levels)
