@@ -43,25 +43,18 @@ static int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-/* What a kernel's row takes in runs of a length: multiply-adds, also past the row's end, and loads. */
-static int64_t row_cost(int64_t width, int64_t run) {
-    enum { TAP = 12, LOADS = 5 };
-    return divide_up(width, run) * (run * TAP + LOADS);
-}
-
 /* Whether pixels side by side meet the same numbers of the image under taps side by side. */
 static bool neighbours_share(const product *p) {
     enum { MOST_STRIDE = 2 };
     return p->image.advance[2] == 1 && p->image.scale[2] <= MOST_STRIDE;
 }
 
-/* The length of runs that costs least. Without anything in common a run's loads are many, and compiled one by one. */
+/* The longest run of which a kernel's row is whole ones: past its end a run would multiply numbers, which may be
+ * infinite, by zero. Without anything in common a run's loads are many, and compiled one by one. */
 static int64_t run_of(const product *p) {
-    const int64_t width = p->image.kernel[2], most = neighbours_share(p) ? MOST_RUN : MOST_APART;
-    int64_t best = 1;
-    for (int64_t run = 2; run <= most; run++)
-        if (row_cost(width, run) < row_cost(width, best)) best = run;
-    return best;
+    int64_t width = p->image.kernel[2], run = neighbours_share(p) ? MOST_RUN : MOST_APART;
+    while (width % run != 0) run--;
+    return run;
 }
 
 /* What the kernels call STRIDE: 0 where neighbours have nothing in common. */
@@ -70,7 +63,7 @@ static int64_t stride_of(const product *p) {
 }
 
 static int64_t runs_of(const product *p) {
-    return p->image.channels * p->image.kernel[1] * divide_up(p->image.kernel[2], run_of(p));
+    return p->image.channels * p->image.kernel[1] * p->image.kernel[2] / run_of(p);
 }
 
 /* Runs of a tile of the weights' gradient: one of two, so that pipelines are shared. */

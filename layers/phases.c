@@ -5,6 +5,7 @@
  * that they meet, and no other: with a stride of two in height and width a quarter of the multiplications. Along an
  * axis, with g the common divisor of dilation and stride, a phase's taps lie stride / g apart, and from one to the next
  * the pixel met is dilation / g nearer. */
+#include "layers/flat.h"
 #include "layers/product.h"
 
 /* More are not told apart: a dispatch for each would cost more than it saves. */
@@ -88,7 +89,8 @@ tuff_result product_lower_phases(lowering *lowering, const node *node, const pro
     bool divides = false;
     for (uint32_t axis = 0; axis < IMAGE_AXES; axis++)
         divides = divides || (part.image.divide[axis] > 1 && part.image.divide[axis] <= MOST_PHASES);
-    if (!divides) return product_lower(lowering, node, whole);
+    /* a long sum may have to go in parts, which lie together: a phase's result does not */
+    if (!divides || (uint64_t)whole->k > turns_allowed(lowering) / 2) return product_lower(lowering, node, whole);
     part.phased = true;
     return lower_axis(lowering, node, &part, taps, 0, 1);
 }

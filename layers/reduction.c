@@ -18,10 +18,8 @@ enum { MEAN = KEEPDIM + 1 };
 static const attribute reduce_attributes[] = {
     [AXES] = AXES_ATTRIBUTE,
     [KEEPDIM] = KEEPDIM_ATTRIBUTE,
-    [MEAN] = { .name = "mean", .type = ATTRIBUTE_BOOL }, /* of
-                                                            expand_reduced
-                                                            alone
-                                                          */
+    /* of expand_reduced alone: */
+    [MEAN] = { .name = "mean", .type = ATTRIBUTE_BOOL },
 };
 
 /* Bit i: axis i is reduced. Axes were checked by infer. */

@@ -59,6 +59,17 @@ static uint32_t widest_loop(const loops *loops, uint32_t t) {
     return widest;
 }
 
+/* Loops of one turn: the kernel divides by sizes, and cannot by 1. */
+static void drop_ones(loops *loops) {
+    uint32_t kept = 0;
+    for (uint32_t d = 0; d < loops->rank; d++) {
+        if (loops->sizes[d] == 1) continue;
+        loops->sizes[kept] = loops->sizes[d];
+        memmove(loops->strides[kept++], loops->strides[d], sizeof loops->strides[d]);
+    }
+    loops->rank = kept;
+}
+
 static tuff_result run(const softmax *s) {
     uint32_t inputs = s->chain.input_count, first[TENSORS] = { 0 };
     kernel_call call = { .label = s->node->label, .operand_count = RECORD_BINDING + 1, .takes_bytes = true };
@@ -70,12 +81,14 @@ static tuff_result run(const softmax *s) {
         uint64_t size = s->rows.rank ? s->rows.sizes[d] : 1,
                  lower = size >= 8 ? (size / 2 + 3) & ~UINT64_C(3) : size / 2;
         if (size < 2) continue; /* lowering_call says how much it is */
-        softmax half = *s;
+        softmax half = *s, rest = *s;
         half.rows.sizes[d] = lower;
+        rest.rows.sizes[d] = size - lower;
+        for (uint32_t i = 0; i < TENSORS; i++) rest.begin[i] += lower * s->rows.strides[d][i];
+        drop_ones(&half.rows);
+        drop_ones(&rest.rows);
         TRY(run(&half));
-        for (uint32_t i = 0; i < TENSORS; i++) half.begin[i] += lower * s->rows.strides[d][i];
-        half.rows.sizes[d] = size - lower;
-        return run(&half);
+        return run(&rest);
     }
     for (uint32_t t = inputs + 1; t < TENSORS; t++) call.operands[t] = call.operands[0];
 
@@ -118,31 +131,46 @@ static tuff_result run(const softmax *s) {
     return lowering_call(s->lowering, &call);
 }
 
-static bool row_spans_too_much(const softmax *s) {
-    for (uint32_t t = 1; t <= s->chain.input_count; t++)
-        if (s->row.strides[0][t] * (s->row.sizes[0] - 1) + 1 > bindable_elements(s->lowering)) return true;
-    return false;
+static bool row_spans_too_much(const softmax *s, uint32_t t) {
+    return s->row.strides[0][t] * (s->row.sizes[0] - 1) + 1 > bindable_elements(s->lowering);
 }
 
-/* Where a row of an input spans too much for one binding: the chain's value first, where the result will be. */
-static tuff_result run_apart(const softmax *s) {
+/* Tensor t is another one, which lies as the result does. */
+static void replace(softmax *s, uint32_t t, const view *by) {
+    s->views[t] = *by;
+    for (uint32_t d = 0; d < s->rows.rank; d++) s->rows.strides[d][t] = s->rows.strides[d][0];
+    s->row.strides[0][t] = s->row.strides[0][0];
+}
+
+/* Where a row of an input spans too much for one binding: the chain's value first, where the result will be; of a
+ * gradient's two inputs a copy. */
+static tuff_result take_apart(softmax *s) {
     const node *node = s->node;
-    const view *inputs[MAX_INPUTS] = { NULL }, *out = lowering_view(s->lowering, node->outputs[0]);
-    for (uint32_t i = 0; i < node->input_count; i++) inputs[i] = lowering_view(s->lowering, node->inputs[i]);
-    static const chain copy = { .steps = { { .op = CHAIN_COPY } },
+    bool apart = false, backward = s->kind == SOFTMAX_BACKWARD || s->kind == LOG_BACKWARD;
+    for (uint32_t t = 1; t <= s->chain.input_count; t++) {
+        if (!row_spans_too_much(s, t)) continue;
+        apart = true;
+        if (!backward) break;
+        view copy = s->views[0], scratch;
+        TRY(lowering_scratch(s->lowering, (uint64_t)view_count(&copy), "input", &scratch));
+        copy.storage = scratch.storage;
+        copy.offset = scratch.offset;
+        TRY(lower_copy(s->lowering, lowering_view(s->lowering, node->inputs[t - 1]), &copy, node->label));
+        replace(s, t, &copy);
+    }
+    if (!apart || backward) return TUFF_OK;
+    static const chain same = { .steps = { { .op = CHAIN_COPY } },
                                 .step_count = 1,
                                 .input_count = 1,
                                 .outputs = { CHAIN_STEP },
                                 .output_count = 1 };
-    const chain *first = node->prologue ? node->prologue : &copy;
+    const view *inputs[MAX_INPUTS] = { NULL }, *out = lowering_view(s->lowering, node->outputs[0]);
+    for (uint32_t i = 0; i < node->input_count; i++) inputs[i] = lowering_view(s->lowering, node->inputs[i]);
+    const chain *first = node->prologue ? node->prologue : &same;
     TRY(lower_chain_over(s->lowering, first, &out->shape, inputs, &out, node->label));
-    softmax rest = *s;
-    rest.chain = (chain){ .input_count = 1, .output_count = 1 };
-    rest.views[1] = rest.views[0];
-    rest.begin[1] = rest.begin[0];
-    for (uint32_t d = 0; d < rest.rows.rank; d++) rest.rows.strides[d][1] = rest.rows.strides[d][0];
-    rest.row.strides[0][1] = rest.row.strides[0][0];
-    return run(&rest);
+    s->chain = (chain){ .input_count = 1, .output_count = 1 };
+    replace(s, 1, out);
+    return TUFF_OK;
 }
 
 static tuff_result lower_kind(lowering *lowering, const node *node, softmax_kind kind) {
@@ -172,9 +200,8 @@ static tuff_result lower_kind(lowering *lowering, const node *node, softmax_kind
     loops_make(&s.row, shape, 1u << axis, strides, TENSORS, 0);
     if (s.row.rank == 0) s.row = (loops){ .rank = 1, .tensors = TENSORS, .sizes = { 1 } };
     TRY(turns_check(lowering, node, ROW_WALKS * s.row.sizes[0]));
-    /* gradients have two inputs: lowering_call refuses what does not fit */
-    bool one = kind == SOFTMAX || kind == LOG;
-    return one && row_spans_too_much(&s) ? run_apart(&s) : run(&s);
+    TRY(take_apart(&s));
+    return run(&s);
 }
 
 static tuff_result lower_rows(lowering *lowering, const node *node) {
@@ -194,7 +221,8 @@ static tuff_result infer_rows(inference *inference) {
 
 const operator operator_softmax_rows = {
     .name = "softmax_rows",
-    .flags = OPERATOR_INTERNAL | OPERATOR_PROLOGUE | OPERATOR_FOLLOWS, /* what is made of it has gradients */
+    .flags = OPERATOR_INTERNAL | OPERATOR_PROLOGUE | OPERATOR_REPEATS
+             | OPERATOR_FOLLOWS, /* what is made of it has gradients */
     .formula = "softmax along an axis, or its logarithm, by a kernel that walks over rows",
     .inputs = { "input" },
     .attributes = rows_attributes,

@@ -52,7 +52,10 @@ void graph_dump_text(const tuff_graph *graph, FILE *file) {
         fprintf(file, ") '%s'%s", node->label, node->backward ? " backward" : "");
         if (node->checkpoint) fprintf(file, " checkpoint %u", node->checkpoint);
         fputc('\n', file);
-        if (node->prologue) dump_chain(node->prologue, file);
+        if (node->prologue) {
+            fprintf(file, "    before:\n");
+            dump_chain(node->prologue, file);
+        }
         if (node->chain) dump_chain(node->chain, file);
     }
     for (uint32_t i = 0; i < graph->assignment_count; i++)

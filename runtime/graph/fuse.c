@@ -197,6 +197,14 @@ static bool is_cheap(const chain *chain, uint32_t most) {
     return true;
 }
 
+/* What a reduction may do several times to what it reads: cheap steps, with a quotient among them. */
+static bool is_scale_or_mask(const chain *chain) {
+    struct chain without = *chain;
+    for (uint32_t i = 0; i < without.step_count; i++)
+        if (without.steps[i].op == CHAIN_DIV) without.steps[i].op = CHAIN_MUL;
+    return is_cheap(&without, 8);
+}
+
 /* Cheap, and it reads no more than its result would: then computing it again saves a pass over memory. */
 static bool is_worth_repeating(const unit *unit) {
     uint32_t large = 0;
@@ -330,8 +338,11 @@ static bool fuse_epilogue_with(fusing *f, uint32_t p, bool private) {
     uint32_t extra = next.input_count - 1;
     if (next.inputs[0] != result || product->own_inputs + extra > MAX_INPUTS) return false;
     if (!product->node->op->accepts_epilogue(product->node, &next.chain, next.inputs + 1, extra)) return false;
+    bool whole = product->node->op->flags & OPERATOR_WHOLE_EPILOGUE;
     for (uint32_t i = 0; i < extra; i++) { /* an extra input made from the product itself would be a cycle */
         uint32_t made_by = producer_of(f, next.inputs[i + 1]);
+        /* a reduction that waited for it would keep its own input alive, in place of its small result */
+        if (whole && made_by != UINT32_MAX && made_by > p) return false;
         f->mark++;
         if (made_by != UINT32_MAX && depends(f, p, made_by)) return false;
     }
@@ -360,6 +371,7 @@ static bool fuse_prologue(fusing *f, uint32_t r) {
     if (p == UINT32_MAX || !f->units[p].alive || !f->units[p].pointwise) return false;
     const unit *producer = &f->units[p];
     bool alone = all_outputs_private(f, p, r);
+    if (reduction->node->op->flags & OPERATOR_REPEATS && !is_scale_or_mask(&producer->chain)) return false;
     for (uint32_t i = 1; i <= extra; i++) /* the epilogue may read the same */
         if (producer_of(f, reduction->inputs[i]) == p) alone = false;
     if (producer->output_count != 1 || (!alone && !is_worth_repeating(producer))) return false;

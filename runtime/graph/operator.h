@@ -79,8 +79,9 @@ enum {
     OPERATOR_RANDOM = 64,    /* takes random numbers from the stream of the node's name_hash: equal only with it */
     OPERATOR_IN_PLACE = 128, /* the result lies where input 0, a state, lies: the kernel writes a part of it at once,
                                 in evaluation too. Who reads the state itself sees one or the other */
-    OPERATOR_WHOLE_EPILOGUE =
-        256, /* an epilogue saves nothing but a dispatch: it takes what follows as a whole chain */
+    OPERATOR_REPEATS = 512,  /* a prologue is computed several times: none that costs more than its loads */
+    /* an epilogue saves nothing but a dispatch: it takes what follows as a whole chain */
+    OPERATOR_WHOLE_EPILOGUE = 256,
 };
 
 /* Types that an input may have, as bits; 0: float32. */

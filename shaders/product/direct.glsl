@@ -10,8 +10,8 @@
 // where part f is what the pixels meet under the run's tap f: as many parts as the stride has pixels. With STRIDE 0
 // each tap has a part of its own: taps are not side by side in the image, or the stride is larger.
 //
-// RUN taps of one channel are a run. A kernel whose width is not whole runs reaches past its last tap, where zeros are
-// multiplied. Runs are counted along the kernel's row, then over channels, then over rows.
+// RUN taps of one channel are a run, and the kernel's width is whole runs. Runs are counted along the kernel's row, then
+// over channels, then over rows.
 
 layout(constant_id = 12) const uint RUN = 3;    // at most MOST_RUN
 layout(constant_id = 13) const uint STRIDE = 1; // 0, 1 or 2, less than RUN
@@ -30,7 +30,7 @@ struct Run {
 };
 
 uint runs_of_row() {
-    return (kernel_w + RUN - 1) / RUN;
+    return kernel_w / RUN;
 }
 
 Run run_of(uint i) {

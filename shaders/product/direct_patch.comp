@@ -23,7 +23,8 @@ layout(constant_id = 14) const uint RUNS = 3; // times RUN at most ROWS
 #define MOST_LOADS (ROWS * PIXELS / 4) // with four lanes, and a part for each tap
 
 #define HOLDER(r, q) (r / RUN * LINE_SIZE(PIXELS) + MET_AT(q, r % RUN, PIXELS))
-#define HELD(r, q)   subgroupShuffle(held[HOLDER(r, q) / LANES], HOLDER(r, q) % LANES)
+// nothing past the line's end: what stands there may be infinite
+#define HELD(r, q) (there[q] ? subgroupShuffle(held[HOLDER(r, q) / LANES], HOLDER(r, q) % LANES) : 0.0)
 
 void main() {
     const uint COLUMNS = 4 * LANES, width = both(grid, volume_grid).y;
@@ -50,7 +51,11 @@ void main() {
         float held[MOST_LOADS];
         [[unroll]] for (uint l = 0; l < loads; l++) held[l] = load_met(pixel, reaches[l]);
         vec4 b[PIXELS];
-        [[unroll]] for (uint q = 0; q < PIXELS; q++) b[q] = load_b(p.b, k + q, n, end);
+        bool there[PIXELS];
+        [[unroll]] for (uint q = 0; q < PIXELS; q++) {
+            there[q] = k + q < end;
+            b[q] = load_b(p.b, k + q, n, end);
+        }
 #if PIXELS == 8
 #define MORE(r) +HELD(r, 4) * b[4] + HELD(r, 5) * b[5] + HELD(r, 6) * b[6] + HELD(r, 7) * b[7]
 #else
@@ -73,7 +78,7 @@ void main() {
         for (uint r = first; r < min(first + PICKED, count); r++) {
             Run run = run_of(first_run + r / RUN);
             uint tap = run.x + r % RUN, m = (run.y * kernel_w + tap) * channels + run.channel;
-            if (tap < kernel_w) finish(p, m, n, pick(picked, r - first), columns);
+            finish(p, m, n, pick(picked, r - first), columns);
         }
     }
 }

@@ -44,11 +44,7 @@ void main() {
         [[unroll]] for (uint l = 0; l < loads; l++) held[l] = load_met(pixel, reach_of(run, l * LANES + lane, ROWS));
         vec4 b[MOST_RUN];
         uint row = p.b + (run.y * kernel_w + run.x) * b_tap + run.channel * b_k;
-        [[unroll]] for (uint j = 0; j < RUN; j++) {
-            bool use = run.x + j < kernel_w;
-            b[j] = load_b_at(row + (use ? j * b_tap : 0), n);
-            b[j] = use ? b[j] : vec4(0);
-        }
+        [[unroll]] for (uint j = 0; j < RUN; j++) b[j] = load_b_at(row + j * b_tap, n);
 #define TERM(r, j)                                                                                                     \
     if (RUN > j) x += HELD(r, j) * b[j];
 #define MULTIPLY(r)                                                                                                    \

@@ -1,6 +1,6 @@
 // What happens to four neighbouring sums before they are stored: up to EPILOGUE_STEPS steps x = step(x, operand), each a
-// specialization constant: operation | operand << 8. layers/product.c makes them of a chain (common/chain_ops.h), whose
-// codes they use.
+// specialization constant: operation | operand << 8. layers/product_epilogue.c makes them of a chain, whose codes they use
+// (common/chain_ops.h).
 //
 // An operand is nothing, one of two tensors (bindings 3 and 4), or a constant of the record (binding 5). EXTRA says
 // where a tensor's element for (m, n) lies, four bits each:

@@ -11,7 +11,7 @@
 // How a kernel may read is said by modes: one by one, or vec4 along k, m or n. Constants 1 to 5 of every product.
 //
 // PHASED: a transposed convolution is made of as many products as pixels of the result meet different taps
-// (layers/convolution_passes.c). Each writes every STRIDEth pixel, and reads every STRIDEth tap of the kernel.
+// (layers/phases.c). Each writes every STRIDEth pixel, and reads every STRIDEth tap of the kernel.
 //
 // A kernel that defines TAP_BY_TAP, a condition, follows LOADER_WINDOW's k from one tap to the next where it holds: what
 // a row meets under the tap is found once (tap_of_row), and the tap's channels are read from there (load_tap).
@@ -63,7 +63,7 @@ layout(set = 0, binding = 2) writeonly buffer D1 { float d1[]; };
 layout(set = 0, binding = 2) writeonly buffer D4 { vec4 d4[]; };
 layout(set = 0, binding = 5) readonly buffer Record { uint words[]; };
 
-// layers/product.c fills these; a quotient by a number that the host knows takes its `magic` and `shift`
+// layers/product_call.c fills these; a quotient by a number that the host knows takes its `magic` and `shift`
 layout(push_constant) uniform Params {
     uint M, N, K;
     uint K_part;   // k of one part; a sum split in parts writes part i at i * batch * M * N

@@ -1,7 +1,7 @@
 #version 450
-// y = behind((x - mean) r weight + bias), behind a chain (an activation), with r = 1 / sqrt(mean of (x - mean)^2 + epsilon) for each row of n elements, and what
-// the backward pass needs: c = mean - x0 and r. Element j of a row has the weight number (row * n + j) / spread, counted
-// round.
+// y = behind((x - mean) r weight + bias) with r = 1 / sqrt(mean of (x - mean)^2 + epsilon) for each row of n elements, where
+// behind is a chain (an activation), and what the backward pass needs: c = mean - x0 and r. Element j of a row has the
+// weight number (row * n + j) / spread, counted round.
 #extension GL_GOOGLE_include_directive : require
 #include "reduction/norm.glsl"
 layout(constant_id = 4) const bool BIAS = true;

@@ -75,6 +75,18 @@ static tuff_tensor *turned_softmax(const kind *kind, tuff_tensor *const *in) {
     return tuff_softmax(tuff_scale(tuff_transpose(in[0], 0, 1), 3, 0), kind->axis);
 }
 
+/* Rows that lie in another order than the result's. */
+static tuff_tensor *exchanged_softmax(const kind *kind, tuff_tensor *const *in) {
+    return tuff_softmax(tuff_square(tuff_transpose(in[0], 0, 1)), kind->axis);
+}
+
+/* The gradient that arrives is a transposed view. */
+static tuff_tensor *gradient_of_softmax(const kind *kind, tuff_tensor *const *in) {
+    tuff_tensor *y = tuff_transpose(tuff_softmax(tuff_scale(in[0], 2, 0), kind->axis), 0, 1), *gradient = NULL;
+    OK(tuff_gradients(tuff_sum(tuff_mul(y, in[1]), NULL), &in[0], 1, &gradient));
+    return gradient;
+}
+
 static tuff_tensor *filled_softmax(const kind *kind, tuff_tensor *const *in) {
     return tuff_softmax(tuff_masked_fill(in[0], in[1], -1e4f), kind->axis);
 }
@@ -142,6 +154,11 @@ static const kind kinds[] = {
       SHAPES(OF(1, 4, 6, 5), OF(4, 8, 1, 1), OF(8, 1, 1), OF(8, 14, 13)), .axis = 3, .dispatches = 0 },
     { "transposed convolution of a volume", transposed_with_residual,
       SHAPES(OF(2, 4, 3, 3, 4), OF(4, 4, 2, 3, 2), OF(4, 1, 1, 1), OF(2, 4, 4, 7, 8)), .axis = 2, .dispatches = 0 },
+    { "exchanged, softmax", exchanged_softmax, SHAPES(OF(2, 30, 60)), .axis = 2, .dispatches = 1 },
+    { "exchanged, softmax of threes", exchanged_softmax, SHAPES(OF(3, 21, 60)), .axis = 2, .dispatches = 1 },
+    { "softmax's gradient", gradient_of_softmax, SHAPES(OF(90, 50), OF(50, 90)), .axis = 1, .dispatches = 0 },
+    { "softmax's gradient along axis 0", gradient_of_softmax, SHAPES(OF(25, 70), OF(70, 25)), .axis = 0,
+      .dispatches = 0 },
     { "filled, softmax", filled_softmax, SHAPES(OF(4, 6, 16), OF(6, 16)), .axis = -1, .byte_input = 1,
       .dispatches = 1 },
     { "filled by rows, softmax", filled_softmax, SHAPES(OF(4, 6, 7), OF(6, 1)), .axis = -1, .byte_input = 1,
@@ -197,17 +214,10 @@ static float *run(const kind *kind, const char *force, size_t *count, uint32_t *
     return result;
 }
 
-/* With what the environment forces besides, so that sums go in the same parts; but softmax has another way where its
- * rows do not fit, which moves the last bit or two. */
-static void test_same(void **state) {
-    const kind *kind = *state;
-    const char *forced = getenv("TUFF_FORCE");
-    char force[512];
-    snprintf(force, sizeof force, "%s%sfuse=none", forced ? forced : "", forced && *forced ? "," : "");
+static void compare(const kind *kind, const char *force, const char *without) {
     size_t count, alike;
     uint32_t dispatches;
-    float *fused = run(kind, NULL, &count, &dispatches);
-    float *apart = run(kind, forced && strstr(forced, "fuse=") ? forced : force, &alike, &dispatches);
+    float *fused = run(kind, force, &count, &dispatches), *apart = run(kind, without, &alike, &dispatches);
     assert_int_equal(count, alike);
     for (size_t i = 0; i < count; i++) {
         double off = fabs((double)fused[i] - (double)apart[i]);
@@ -216,6 +226,20 @@ static void test_same(void **state) {
     }
     free(fused);
     free(apart);
+}
+
+/* With what the environment forces besides, so that sums go in the same parts; but softmax has another way where its
+ * rows do not fit, which moves the last bit or two. */
+static void test_same(void **state) {
+    const char *forced = getenv("TUFF_FORCE");
+    char force[512];
+    snprintf(force, sizeof force, "%s%sfuse=none", forced ? forced : "", forced && *forced ? "," : "");
+    compare(*state, NULL, forced && strstr(forced, "fuse=") ? forced : force);
+}
+
+/* In pieces of 2,000 numbers, so that rows are divided as well as what they lie in. */
+static void test_pieces(void **state) {
+    compare(*state, "slice=8000", "fuse=none");
 }
 
 static void test_dispatches(void **state) {
@@ -231,13 +255,17 @@ static void test_dispatches(void **state) {
 
 int main(void) {
     enum { KINDS = sizeof kinds / sizeof *kinds };
-    struct CMUnitTest tests[2 * KINDS];
-    char names[KINDS][2][64];
+    struct CMUnitTest tests[3 * KINDS];
+    char names[KINDS][3][96];
     for (size_t i = 0; i < KINDS; i++) {
-        snprintf(names[i][0], sizeof names[i][0], "%s: as apart", kinds[i].name);
-        snprintf(names[i][1], sizeof names[i][1], "%s: dispatches", kinds[i].name);
-        tests[2 * i] = (struct CMUnitTest){ names[i][0], test_same, NULL, NULL, (void *)&kinds[i] };
-        tests[2 * i + 1] = (struct CMUnitTest){ names[i][1], test_dispatches, NULL, NULL, (void *)&kinds[i] };
+        static const struct {
+            const char *what;
+            void (*test)(void **state);
+        } all[] = { { "as apart", test_same }, { "dispatches", test_dispatches }, { "in pieces", test_pieces } };
+        for (size_t k = 0; k < 3; k++) {
+            snprintf(names[i][k], sizeof names[i][k], "%s: %s", kinds[i].name, all[k].what);
+            tests[3 * i + k] = (struct CMUnitTest){ names[i][k], all[k].test, NULL, NULL, (void *)&kinds[i] };
+        }
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -278,6 +278,79 @@ static void test_long_sums(void **state) {
     tuff_device_close(c.device);
 }
 
+/* A transposed convolution over so many channels that its sum goes in parts: what a phase's product cannot do. */
+static void test_long_strided_sum(void **state) {
+    (void)state;
+    enum { CHANNELS = 3000, PIXELS = 9 };
+    checks c;
+    checks_begin(&c, "turns=1024");
+    tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, CHANNELS, 2, 2));
+    tuff_tensor *w = tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(CHANNELS, 2, 1, 1));
+    tuff_tensor *y = tuff_conv_transpose2d(x, &(tuff_conv_transpose2d_desc){ .weight = w, .stride = { 2, 2 } });
+    tuff_program *program;
+    OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true }, &program));
+    static float ones[4 * CHANNELS];
+    for (uint32_t i = 0; i < 4 * CHANNELS; i++) ones[i] = 1;
+    OK(tuff_write(program, x, ones, sizeof ones));
+    OK(tuff_write(program, w, ones, 2 * CHANNELS * sizeof *ones));
+    OK(tuff_run(program));
+    float sums[2 * PIXELS];
+    OK(tuff_read(program, y, sums, sizeof sums));
+    for (uint32_t i = 0; i < 2 * PIXELS; i++) {
+        uint32_t row = i % PIXELS / 3, column = i % 3;
+        assert_true(sums[i] == (row % 2 || column % 2 ? 0 : CHANNELS));
+    }
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+}
+
+/* One infinite pixel: which results of y and of the weights' gradient are finite. */
+static void count_finite(const char *force, int64_t width, int64_t taps, uint32_t finite[2]) {
+    checks c;
+    checks_begin(&c, force);
+    tuff_tensor *x = tuff_input(c.graph, "x", TUFF_F32, TUFF_SHAPE(1, 1, 2, width));
+    tuff_tensor *w = tuff_input(c.graph, "w", TUFF_F32, TUFF_SHAPE(4, 1, 1, taps));
+    tuff_tensor *y = tuff_conv2d(x, &(tuff_conv2d_desc){ .weight = w }), *outputs[2] = { y };
+    OK(tuff_gradients(tuff_sum(y, NULL), &w, 1, &outputs[1]));
+    tuff_program *program;
+    OK(tuff_compile(c.graph, &(tuff_program_desc){ .outputs = outputs, .output_count = 2, .evaluate = true },
+                    &program));
+    float numbers[128];
+    for (int i = 0; i < 128; i++) numbers[i] = 1;
+    numbers[width - 1] = INFINITY; /* the end of the first row: the kernel's last tap alone meets it */
+    OK(tuff_write(program, x, numbers, (size_t)(2 * width) * sizeof *numbers));
+    numbers[width - 1] = 1;
+    OK(tuff_write(program, w, numbers, (size_t)(4 * taps) * sizeof *numbers));
+    OK(tuff_run(program));
+    for (int i = 0; i < 2; i++) {
+        tuff_shape shape = tuff_tensor_shape(outputs[i]);
+        float *values = malloc((size_t)tuff_shape_count(&shape) * sizeof *values);
+        OK(tuff_read(program, outputs[i], values, (size_t)tuff_shape_count(&shape) * sizeof *values));
+        finite[i] = 0;
+        for (int64_t k = 0; k < tuff_shape_count(&shape); k++) finite[i] += isfinite(values[k]) != 0;
+        free(values);
+    }
+    tuff_program_destroy(program);
+    tuff_graph_destroy(c.graph);
+    tuff_model_destroy(c.model);
+    tuff_device_close(c.device);
+}
+
+static void test_infinite_pixel(void **state) {
+    (void)state;
+    static const char *const forces[] = { "direct=0", "direct=4" };
+    for (int64_t taps = 1; taps <= 11; taps += taps == 1 ? 2 : taps == 3 ? 8 : 1)
+        for (int64_t width = 40; width <= 47; width += 7)
+            for (int i = 0; i < 2; i++) {
+                uint32_t finite[2];
+                count_finite(forces[i], width, taps, finite);
+                assert_int_equal(finite[0], 4 * (2 * (width - taps + 1) - 1));
+                assert_int_equal(finite[1], 4 * (taps - 1));
+            }
+}
+
 /* A kernel of one pixel that meets each pixel in its place gathers nothing, forward and for both gradients. */
 static void test_one_pixel_is_plain(void **state) {
     (void)state;
@@ -442,7 +515,7 @@ int main(int argc, char **argv) {
     const char *const *forces = tile ? tiles : rows;
     size_t count = tile ? sizeof tiles / sizeof *tiles : sizeof rows / sizeof *rows, done = count;
     static const char *const ways[] = { "staging", "wide=0", "split", "split,slice=4096" };
-    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 6];
+    struct CMUnitTest tests[sizeof rows / sizeof *rows + sizeof ways / sizeof *ways + 8];
     static char names[sizeof rows / sizeof *rows][64];
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "products(%s)", forces[i]);
@@ -453,6 +526,8 @@ int main(int argc, char **argv) {
     if (!tile) {
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_epilogue_is_fused);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_long_sums);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_long_strided_sum);
+        tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_infinite_pixel);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_one_pixel_is_plain);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_few_channels);
         tests[done++] = (struct CMUnitTest)cmocka_unit_test(test_choice);

@@ -111,6 +111,38 @@ static void test_query_key_value(void **state) {
     end(&k);
 }
 
+/* A mean whose chain behind it also takes a later one must not wait for that: what it reduces would stay until then. */
+static void test_means_do_not_wait(void **state) {
+    (void)state;
+    enum { LAYERS = 8, ROWS = 512, FEATURES = 64 };
+    static const char *const forces[] = { "", "fuse=epilogue+chain+prologue" };
+    uint64_t arenas[2];
+    for (int i = 0; i < 2; i++) {
+        known k = { .device = test_device_open(&(tuff_device_desc){ .force = forces[i] }) };
+        k.model = tuff_model_create(k.device, NULL);
+        k.graph = tuff_graph_create(k.model);
+        k.x = tuff_input(k.graph, "x", TUFF_F32, TUFF_SHAPE(ROWS, FEATURES));
+        const tuff_reduce_desc rows = { .axes = { -1 }, .axis_count = 1 };
+        tuff_tensor *h = k.x, *means[LAYERS], *outputs[LAYERS - 1];
+        for (int layer = 0; layer < LAYERS; layer++) {
+            char name[16];
+            snprintf(name, sizeof name, "layer%d", layer);
+            h = tuff_tanh(tuff_linear(h, &(tuff_linear_desc){ .name = name, .features = FEATURES }));
+            means[layer] = tuff_mean(tuff_square(h), &rows);
+        }
+        for (int layer = 0; layer < LAYERS - 1; layer++) outputs[layer] = tuff_sub(means[layer], means[LAYERS - 1]);
+        const tuff_program_desc desc = { .outputs = outputs, .output_count = LAYERS - 1, .evaluate = true };
+        ASSERT_OK(tuff_compile(k.graph, &desc, &k.program));
+        tuff_program_info info;
+        tuff_program_get_info(k.program, &info);
+        arenas[i] = info.arena_bytes;
+        end(&k);
+    }
+    print_message("%.2f MiB, without chains behind reductions %.2f\n", (double)arenas[0] / (1 << 20),
+                  (double)arenas[1] / (1 << 20));
+    assert_true((double)arenas[0] <= 1.02 * (double)arenas[1]);
+}
+
 /* ---- whole networks ------------------------------------------------------------------------------ */
 
 static void count(const network_kind *kind, const char *force, tuff_program_info *info) {
@@ -169,6 +201,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_branches_of_convolutions),
         cmocka_unit_test(test_query_key_value),
+        cmocka_unit_test(test_means_do_not_wait),
         cmocka_unit_test(test_mnist),
         cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_gpt),
