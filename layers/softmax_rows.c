@@ -178,7 +178,7 @@ static tuff_result lower_kind(lowering *lowering, const node *node, softmax_kind
     const tuff_shape *shape = &out->shape;
     uint32_t axis = axis_of(node->attributes[DIM].i, shape->rank);
     softmax s = { .lowering = lowering, .node = node, .kind = kind, .views = { *out } };
-    uint8_t input_map[MAX_INPUTS];
+    uint8_t input_map[MAX_INPUTS] = { 0 };
     s.chain = (chain){ .input_count = node->input_count, .output_count = 1 };
     for (uint32_t i = 0; i < node->input_count; i++) input_map[i] = (uint8_t)i;
     if (node->prologue) {
