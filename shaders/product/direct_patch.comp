@@ -24,7 +24,7 @@ layout(constant_id = 14) const uint RUNS = 3; // times RUN at most ROWS
 
 #define HOLDER(r, q) (r / RUN * LINE_SIZE(PIXELS) + MET_AT(q, r % RUN, PIXELS))
 // nothing past the line's end: what stands there may be infinite
-#define HELD(r, q) (there[q] ? subgroupShuffle(held[HOLDER(r, q) / LANES], HOLDER(r, q) % LANES) : 0.0)
+#define HELD(r, q) mix(0.0, subgroupShuffle(held[HOLDER(r, q) / LANES], HOLDER(r, q) % LANES), there[q])
 
 void main() {
     const uint COLUMNS = 4 * LANES, width = both(grid, volume_grid).y;
