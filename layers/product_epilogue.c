@@ -210,8 +210,8 @@ static void phased_words(const product_lowering *s, uint32_t *words) {
     for (uint32_t i = 0; i < PHASED_WORDS; i++) words[i] = (uint32_t)values[i];
 }
 
-/* The steps' constants, the extra inputs' bindings, and the record: an image's words, the extra inputs', the chain's
- * constants. */
+/* The steps' constants, the extra inputs' bindings, and the record: an image's words, a phase's, the extra inputs', the
+ * chain's constants. */
 tuff_result product_add_epilogue(const product_lowering *s, kernel_call *call) {
     const chain *chain = s->chain;
     const product *p = &s->p;

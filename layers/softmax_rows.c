@@ -41,12 +41,13 @@ typedef struct softmax {
     loops rows, row; /* the row's is one loop, even of one turn */
 } softmax;
 
+/* reduce_fits_wide for the result, which is stored four at a time as well. */
 static bool lies_together(const loops *along, const loops *other, const uint32_t *first) {
     if (along->strides[0][0] != 1 || first[0] % 4 != 0) return false;
-    for (uint32_t d = 0; d < along->rank + other->rank; d++) {
-        bool is_other = d >= along->rank;
-        if (d > 0 && (is_other ? other->strides[d - along->rank] : along->strides[d])[0] % 4 != 0) return false;
-    }
+    for (uint32_t d = 1; d < along->rank; d++)
+        if (along->strides[d][0] % 4 != 0) return false;
+    for (uint32_t d = 0; d < other->rank; d++)
+        if (other->strides[d][0] % 4 != 0) return false;
     return true;
 }
 

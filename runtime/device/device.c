@@ -128,7 +128,7 @@ static tuff_result forced_number(const tuff_device *device, const char *key, uin
     char *end;
     errno = 0;
     unsigned long number = strtoul(text, &end, 10);
-    if (errno || *end || number < least || number > UINT32_MAX || *text == '-')
+    if (errno || end == text || *end || number < least || number > UINT32_MAX || *text == '-')
         return error_set(TUFF_ERROR_ARGUMENT, "the forced path %s=%s wants a number from %u on", key, text, least);
     *count = (uint32_t)number;
     return TUFF_OK;
@@ -149,6 +149,9 @@ static tuff_result apply_forces(tuff_device *device) {
     if (texels && strcmp(texels, "0") != 0)
         return error_set(TUFF_ERROR_ARGUMENT, "the forced path texels=%s: texels=0 is what can be forced", texels);
     if (texels) device->limits.texels = false;
+    uint32_t only_checked; /* layers ask for these by themselves */
+    TRY(forced_number(device, "winograd", 0, &only_checked));
+    TRY(forced_number(device, "direct", 0, &only_checked));
     TRY(forced_number(device, "turns", 1024, &device->limits.loop_turns));
     return forced_number(device, "parts", 1, &device->limits.parts);
 }

@@ -133,6 +133,10 @@ static void test_forced_number(void **state) {
     tuff_device *device;
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "parts=0" }, &device), TUFF_ERROR_ARGUMENT,
                  "parts=0 wants a number from 1 on");
+    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "direct=few" }, &device), TUFF_ERROR_ARGUMENT,
+                 "direct=few wants a number from 0 on");
+    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "winograd=" }, &device), TUFF_ERROR_ARGUMENT,
+                 "winograd= wants a number from 0 on");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "parts=some" }, &device), TUFF_ERROR_ARGUMENT,
                  "parts=some");
 }
