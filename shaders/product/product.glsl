@@ -223,7 +223,8 @@ ivec4 pixel_of(uint i) {
     return ivec4(at, p.x * image_n, VOLUME ? int(p.y) * volume_scale.x + volume_offset.x : 0);
 }
 
-// The element that a pixel meets under a tap, or false outside of the image.
+// The element that a pixel meets under a tap, or false outside of the image. Without branches: a kernel asks for many
+// pixels, and row16 with a volume took SwiftShader's compiler six minutes and 24 GB.
 bool meet(ivec4 pixel, ivec4 tap, out uint at) {
     ivec2 yx = pixel.xy + tap.xy * both(advance, volume_advance);
     int z = 0;
@@ -237,16 +238,16 @@ bool meet(ivec4 pixel, ivec4 tap, out uint at) {
     }
     if (VOLUME) {
         int q = z / volume_divide.x;
-        inside = inside && q * volume_divide.x == z;
+        inside = all(bvec2(inside, q * volume_divide.x == z));
         z = q;
     }
 #endif
     ivec2 plane = both(size, volume_size);
-    inside = inside && all(greaterThanEqual(yx, ivec2(0))) && all(lessThan(yx, plane));
-    if (VOLUME) inside = inside && z >= 0 && z < volume_size.x;
-    uint in_image = inside ? uint(yx.x) * image_h + uint(yx.y) * image_w : 0u;
-    if (VOLUME) in_image += inside ? uint(z) * image_d : 0u;
-    at = uint(pixel.z) + in_image + uint(tap.z);
+    inside = all(bvec3(inside, all(greaterThanEqual(yx, ivec2(0))), all(lessThan(yx, plane))));
+    if (VOLUME) inside = all(bvec3(inside, z >= 0, z < volume_size.x));
+    uint in_image = uint(yx.x) * image_h + uint(yx.y) * image_w;
+    if (VOLUME) in_image += uint(z) * image_d;
+    at = uint(pixel.z) + mix(0u, in_image, inside) + uint(tap.z);
     return inside;
 }
 
@@ -325,14 +326,15 @@ vec4 load_a(Row row, uint k, uint k_end) {
     if (A_MODE == MODE_ONE) {
         [[unroll]] for (uint j = 0; j < 4; j++) {
             bool use = source(row, K_TAIL ? min(k + j, k_end - 1) : k + j, at);
-            float one = A_ONE(use ? at : 0u);
-            value[j] = use && (!K_TAIL || k + j < k_end) ? one : 0.0;
+            float one = A_ONE(mix(0u, at, use));
+            if (K_TAIL) use = all(bvec2(use, k + j < k_end));
+            value[j] = mix(0.0, one, use);
         }
     } else {
         bool use = source(row, K_TAIL ? min(k, k_end - 1) : k, at);
-        if (K_TAIL) use = use && k < k_end;
-        value = A_FOUR(use ? at / 4 : 0u);
-        value = use ? value : vec4(0);
+        if (K_TAIL) use = all(bvec2(use, k < k_end));
+        value = A_FOUR(mix(0u, at / 4, use));
+        value = mix(vec4(0), value, bvec4(use));
     }
     return value;
 }
