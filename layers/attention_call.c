@@ -264,9 +264,6 @@ static tuff_result choose(const attention *a, const variants *variants, int64_t 
     uint32_t lanes = limits->subgroup_size;
     bool can = limits->subgroup_shuffle && lanes >= 8 && lanes <= 128 && (lanes & (lanes - 1)) == 0;
     bool row = force ? strcmp(force, "row") == 0 : limits->cpu && can;
-    if (force && !row && strcmp(force, "tile") != 0)
-        return error_set(TUFF_ERROR_ARGUMENT, "there is no variant 'attention=%s': the forced one is row or tile",
-                         force);
     if (row && !can)
         return error_set(TUFF_ERROR_UNSUPPORTED, "the forced variant 'attention=row' cannot run on this device: it "
                                                  "needs shuffles in subgroups of 8 to 128");

@@ -159,11 +159,10 @@ static bool packs(const pointwise_call *p) {
 }
 
 static bool shares_words(const pointwise_call *p, const uint32_t *first, const uint32_t *modes) {
-    const char *force = device_force(lowering_device(p->lowering), "bytes");
     uint64_t count = loops_count(&p->loops), end = p->begin[0] + count;
     bool last = p->alone && end == (uint64_t)view_count(&p->views[0]);
     return modes[0] != MODE_LINEAR || first[0] % 4 != 0 || (count % 4 != 0 && !last)
-           || (force && !strcmp(force, "apart"));
+           || device_force(lowering_device(p->lowering), "bytes");
 }
 
 static enum kernel_id choose_kernel(const pointwise_call *p, bool wide) {

@@ -100,8 +100,9 @@ bool direct_may_pay(const product_lowering *s) {
 
 bool direct_pays(const product_lowering *s) {
     const tuff_device *device = lowering_device(s->lowering);
-    const char *force = device_force(device, "direct");
-    if (force) return s->p.image.channels <= strtoll(force, NULL, 10) && direct_fits(s);
+    uint64_t forced;
+    if (device_force_number(device, "direct", &forced))
+        return (uint64_t)s->p.image.channels <= forced && direct_fits(s);
     const product *p = &s->p;
     /* who forces another way wants that one */
     if (!direct_may_pay(s) || device_force(device, "product") || s->winograd || !stride_of(p)) return false;

@@ -18,10 +18,8 @@ static inline void flat_groups(kernel_call *call, uint64_t invocations, uint32_t
 /* The most elements that one binding can span, wherever they start; "slice=BYTES" forces fewer. */
 static inline uint64_t bindable_on(const tuff_device *device) {
     const device_limits *limits = device_get_limits(device);
-    uint64_t most = (limits->max_range - limits->range_alignment) / 4;
-    const char *force = device_force(device, "slice");
-    uint64_t forced = force ? strtoull(force, NULL, 10) / 4 : 0;
-    return forced && forced < most ? forced : most;
+    uint64_t most = (limits->max_range - limits->range_alignment) / 4, forced;
+    return device_force_number(device, "slice", &forced) && forced / 4 < most ? forced / 4 : most;
 }
 
 static inline uint64_t bindable_elements(const lowering *lowering) {

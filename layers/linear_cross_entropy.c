@@ -33,8 +33,9 @@ typedef struct blocks {
 
 /* About square, as that reads least; "logits=COUNT" forces smaller ones. */
 static tuff_result begin_blocks(blocks *b) {
-    const char *force = device_force(lowering_device(b->lowering), "logits");
-    int64_t most = force ? strtoll(force, NULL, 10) : BLOCK, side = 1;
+    uint64_t forced;
+    bool fewer = device_force_number(lowering_device(b->lowering), "logits", &forced);
+    int64_t most = fewer ? (int64_t)forced : BLOCK, side = 1;
     most = smaller(most, (int64_t)bindable_elements(b->lowering));
     most = smaller(most, (int64_t)lowering_scratch_limit(b->lowering));
     if (most < 1) most = 1;

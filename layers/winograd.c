@@ -65,8 +65,8 @@ static int64_t sums_of(const product_lowering *s, const plan *plan) {
 
 static plan plan_of(const product_lowering *s) {
     enum { PART = 64 }; /* columns */
-    const char *force = device_force(lowering_device(s->lowering), "winograd");
-    int64_t chunk = force ? strtoll(force, NULL, 10) : CHUNK;
+    uint64_t forced;
+    int64_t chunk = device_force_number(lowering_device(s->lowering), "winograd", &forced) ? (int64_t)forced : CHUNK;
     const product *p = &s->p;
     plan plan = { .taps = (uint32_t)p->image.kernel[1],
                   .columns = p->n,
@@ -133,8 +133,8 @@ bool winograd_pays(const product_lowering *s) {
     const double advantage = 1.1; /* less does not make up for more kernels to compile, and scratch memory */
     const tuff_device *device = lowering_device(s->lowering);
     const device_limits *limits = device_get_limits(device);
-    const char *force = device_force(device, "winograd");
-    if (force) return strcmp(force, "0") != 0 && winograd_fits(s);
+    uint64_t forced;
+    if (device_force_number(device, "winograd", &forced)) return forced > 0 && winograd_fits(s);
     /* on GPUs by measuring alone; who forces a variant wants its own kernels */
     if (!product_variants_are_rows(limits) || device_force(device, "product") || !winograd_fits(s)) return false;
     const plan plan = plan_of(s);

@@ -488,6 +488,7 @@ typedef struct tuff_profile_entry {
     double seconds;                     /* from the end of the dispatch before to its own end */
     uint32_t parts;                     /* in how many commands it went, which `seconds` are of together; 1 unless it is
                                            long */
+    uint64_t part_groups;               /* the workgroups of the largest of these commands */
 } tuff_profile_entry;
 
 /* Device time of the last submitted run, for which it waits: seconds of the whole, from before the first dispatch to

@@ -61,99 +61,8 @@ void object_name(const tuff_device *device, VkObjectType type, uint64_t handle, 
     device->instance.SetDebugUtilsObjectNameEXT(device->handle, &info);
 }
 
-/* ---- forced paths ------------------------------------------------------------------------------ */
-
-static char *trim(char *text) {
-    while (*text == ' ') text++;
-    for (char *end = text + strlen(text); end > text && end[-1] == ' ';) *--end = 0;
-    return text;
-}
-
-/* All there are: a word that nobody asks for would force nothing, and the tests would pass. docs/testing.md explains
- * them. */
-static const char force_keys[][12] = { "staging", "uncached", "transfer",  "memory", "block",     "slice",
-                                       "fuse",    "wide",     "product",   "split",  "reduce",    "pool",
-                                       "scatter", "logits",   "recurrent", "bytes",  "attention", "turns",
-                                       "parts",   "inplace",  "texels",    "ahead",  "winograd",  "direct" };
-
-static tuff_result check_force(const char *key) {
-    char all[256] = "";
-    for (size_t i = 0; i < sizeof force_keys / sizeof *force_keys; i++) {
-        if (strcmp(force_keys[i], key) == 0) return TUFF_OK;
-        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", force_keys[i]);
-    }
-    return error_set(TUFF_ERROR_ARGUMENT, "there is no forced path \"%s\"; there are %s", key, all);
-}
-
-static tuff_result parse_forces(tuff_device *device, const char *text) {
-    if (!text) text = getenv("TUFF_FORCE");
-    if (!text || !*text) return TUFF_OK;
-    size_t size = strlen(text) + 1;
-    device->force_text = malloc(size);
-    if (!device->force_text) return error_out_of_host_memory(size);
-    memcpy(device->force_text, text, size);
-    for (char *item = device->force_text; item;) {
-        char *next = strchr(item, ',');
-        if (next) *next++ = 0;
-        char *value = strchr(item, '=');
-        if (value) *value++ = 0;
-        item = trim(item);
-        if (*item && device->force_count == MAX_FORCES)
-            return error_set(TUFF_ERROR_ARGUMENT, "the list of forced paths \"%s\" has more than %d items", text,
-                             MAX_FORCES);
-        if (*item) {
-            TRY(check_force(item));
-            device->forces[device->force_count].key = item;
-            device->forces[device->force_count++].value = value ? trim(value) : "1";
-        }
-        item = next;
-    }
-    return TUFF_OK;
-}
-
 bool device_is_validated(const tuff_device *device) {
     return device->instance.validation == TUFF_VALIDATION_ON || device->instance.validation == TUFF_VALIDATION_GPU;
-}
-
-const char *device_force(const tuff_device *device, const char *key) {
-    for (uint32_t i = 0; i < device->force_count; i++)
-        if (strcmp(device->forces[i].key, key) == 0) return device->forces[i].value;
-    return NULL;
-}
-
-/* The number of "key=COUNT", from `least` on; left as it is if the key is absent. */
-static tuff_result forced_number(const tuff_device *device, const char *key, uint32_t least, uint32_t *count) {
-    const char *text = device_force(device, key);
-    if (!text) return TUFF_OK;
-    char *end;
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    if (errno || end == text || *end || number < least || number > UINT32_MAX || *text == '-')
-        return error_set(TUFF_ERROR_ARGUMENT, "the forced path %s=%s wants a number from %u on", key, text, least);
-    *count = (uint32_t)number;
-    return TUFF_OK;
-}
-
-static tuff_result apply_forces(tuff_device *device) {
-    const char *memory = device_force(device, "memory");
-    if (memory) {
-        char *end;
-        errno = 0;
-        unsigned long long bytes = strtoull(memory, &end, 10);
-        if (errno || *end || bytes == 0 || *memory == '-')
-            return error_set(TUFF_ERROR_ARGUMENT, "the forced path memory=%s wants a number of bytes", memory);
-        if (device->memory_limit == 0 || bytes < device->memory_limit) device->memory_limit = bytes;
-    }
-    if (device_force(device, "staging")) device->limits.direct = false;
-    const char *texels = device_force(device, "texels");
-    if (texels && strcmp(texels, "0") != 0)
-        return error_set(TUFF_ERROR_ARGUMENT, "the forced path texels=%s: texels=0 is what can be forced", texels);
-    if (texels) device->limits.texels = false;
-    uint32_t only_checked; /* layers ask for these by themselves */
-    TRY(forced_number(device, "winograd", 0, &only_checked));
-    TRY(forced_number(device, "direct", 0, &only_checked));
-    TRY(forced_number(device, "turns", 1024, &device->limits.loop_turns));
-    return forced_number(device, "parts", 1, &device->limits.parts);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------- */
@@ -262,7 +171,7 @@ static tuff_result finish_opening(tuff_device *device) {
 static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
     tuff_validation validation;
     TRY(validation_resolve(desc->validation, &validation));
-    TRY(parse_forces(device, desc->force));
+    TRY(forces_parse(device, desc->force));
     /* GPU-assisted validation compiles kernels of its own making, numbered as they come: nobody finds them again. */
     if (validation != TUFF_VALIDATION_GPU) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_create(&device->instance, validation));
@@ -282,12 +191,11 @@ static tuff_result open_own(tuff_device *device, const tuff_device_desc *desc) {
         tuning_resolve(desc->tuning, !device->limits.cpu && validation != TUFF_VALIDATION_GPU, &device->tunes);
     device->queues[QUEUE_COMPUTE].family = candidate_compute_family(c);
     uint32_t transfer = candidate_transfer_family(c, device->queues[QUEUE_COMPUTE].family);
-    const char *forced = device_force(device, "transfer");
-    device->has_transfer_queue = transfer != UINT32_MAX && !(forced && strcmp(forced, "none") == 0);
+    device->has_transfer_queue = transfer != UINT32_MAX && !device_force(device, "transfer");
     device->queues[QUEUE_TRANSFER].family = transfer;
     for (uint32_t i = 0; i < (device->has_transfer_queue ? 2u : 1u); i++)
         device->timestamp_bits[i] = c->families[device->queues[i].family].timestampValidBits;
-    if (result == TUFF_OK) result = apply_forces(device);
+    forces_apply(device);
     if (result == TUFF_OK) result = create_vulkan_device(device, c);
     free(list);
     TRY(result);
@@ -346,7 +254,7 @@ tuff_result device_open_beside(const tuff_device *other, tuff_device **out) {
 }
 
 static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *desc) {
-    TRY(parse_forces(device, desc->force));
+    TRY(forces_parse(device, desc->force));
     if (desc->cache) TRY(cache_folder_find(desc->cache, &device->cache_folder));
     TRY(instance_adopt(&device->instance, desc->instance, desc->get_instance_proc_addr, desc->debug_utils));
     candidate c;
@@ -373,7 +281,7 @@ static tuff_result adopt(tuff_device *device, const tuff_vulkan_device_desc *des
     device->timestamp_bits[QUEUE_COMPUTE] = c.families[desc->queue_family].timestampValidBits;
     if (device->timestamp_bits[QUEUE_COMPUTE] == 0) device->limits.timestamp_period = 0;
     TRY(tuning_resolve(desc->tuning, false, &device->tunes));
-    TRY(apply_forces(device));
+    forces_apply(device);
     return finish_opening(device);
 }
 

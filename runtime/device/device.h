@@ -47,8 +47,10 @@ const device_limits *device_get_limits(const tuff_device *device);
 /* Whether Tuff turned a validation layer on. */
 bool device_is_validated(const tuff_device *device);
 
-/* The value of "key" or "key=value" in the force list ("1" for a bare key), NULL if absent. */
+/* The value of "key" or "key=value" in the force list ("1" for a bare key), NULL if absent; of those that take a number
+ * this, and whether there is one. What they take was checked when the device was opened. */
 const char *device_force(const tuff_device *device, const char *key);
+bool device_force_number(const tuff_device *device, const char *key, uint64_t *number);
 
 /* Whom something that was compiled or measured is good for. There is no padding: its bytes are a key. */
 typedef struct device_identity {

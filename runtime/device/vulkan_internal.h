@@ -150,6 +150,7 @@ struct tuff_device {
     uint32_t force_count;
     struct {
         const char *key, *value;
+        uint64_t number; /* of those that take one */
     } forces[MAX_FORCES];
 
     device_identity identity;
@@ -217,6 +218,13 @@ void transfer_finish(tuff_device *device);
 void ahead_finish(tuff_device *device);
 /* What this range, the i-th one that is seen as texels, gives to bound_dispatch.texel_kinds. */
 uint32_t ahead_texel_kind(const buffer_range *range, uint32_t i);
+
+/* ---- forced paths (forces.c) ------------------------------------------------------------------ */
+
+/* Reads and checks the list (NULL: the environment's), before there is a device; applies what the device's own limits
+ * follow, once they are known. */
+tuff_result forces_parse(tuff_device *device, const char *text);
+void forces_apply(tuff_device *device);
 
 /* ---- objects that more than one file looks into --------------------------------------------- */
 

@@ -43,7 +43,7 @@ tuff_result model_add_block(tuff_model *model, tuff_state_kind kind, uint64_t co
 
 /* ---- initialisers ------------------------------------------------------------------------------- */
 
-enum { INIT_LANES = 64, INIT_GROUPS = 4096 };
+enum { INIT_LANES = 64, INIT_GROUPS = 1024 };
 
 static uint32_t bits_of(double value) {
     float number = (float)value;
@@ -81,7 +81,13 @@ static buffer_range range_of(const state_entry *entry) {
     return (buffer_range){ entry->model->blocks[entry->block].buffer, entry->offset * 4, entry->count * 4 };
 }
 
-static void init_dispatch(const state_entry *entry, distribution distribution, dispatch *out) {
+/* In how many dispatches a state's numbers are made: none should hold the device for long. */
+static uint32_t init_pieces(const state_entry *entry) {
+    uint64_t quads = (entry->count + 3) / 4;
+    return (uint32_t)((quads + INIT_GROUPS * INIT_LANES - 1) / (INIT_GROUPS * INIT_LANES));
+}
+
+static void init_dispatch(const state_entry *entry, distribution distribution, uint32_t piece, dispatch *out) {
     /* the shape as (rows, columns, rest), so that the kernel finds where an element lies: only weights of convolutions
      * are permuted, and the axes of a kernel stay together */
     uint32_t sizes[3] = { (uint32_t)entry->count, 1, 1 }, strides[3] = { 1, 1, 1 }, rank = entry->shape.rank;
@@ -93,7 +99,8 @@ static void init_dispatch(const state_entry *entry, distribution distribution, d
         strides[1] = (uint32_t)entry->strides[1];
         strides[2] = (uint32_t)entry->strides[rank - 1];
     }
-    uint32_t quads = (uint32_t)((entry->count + 3) / 4), groups = (quads + INIT_LANES - 1) / INIT_LANES;
+    uint32_t quads = (uint32_t)((entry->count + 3) / 4), first = piece * INIT_GROUPS * INIT_LANES;
+    uint32_t groups = (quads - first + INIT_LANES - 1) / INIT_LANES;
     uint64_t seed = entry->model->seed;
     uint32_t params[] = { (uint32_t)entry->count,
                           (uint32_t)seed,
@@ -105,7 +112,8 @@ static void init_dispatch(const state_entry *entry, distribution distribution, d
                           sizes[2],
                           strides[0],
                           strides[1],
-                          strides[2] };
+                          strides[2],
+                          first };
     *out = (dispatch){ .kernel = KERNEL_INITIALISE,
                        .bindings = { range_of(entry) },
                        .binding_count = 1,
@@ -125,9 +133,9 @@ static tuff_result record_initialisers(commands *commands, state_entry *const *e
     uint32_t next = 0;
     for (uint32_t i = 0; i < count; i++) {
         distribution d = distribution_of(entries[i]);
-        if (d.kind != CONSTANT)
+        for (uint32_t piece = 0; d.kind != CONSTANT && piece < init_pieces(entries[i]); piece++)
             commands_dispatch(commands, set, next++);
-        else if (d.spread != 0)
+        if (d.kind == CONSTANT && d.spread != 0)
             commands_fill(commands, range_of(entries[i]), int_bits(entries[i], d.spread));
     }
     return commands_end(commands);
@@ -135,15 +143,15 @@ static tuff_result record_initialisers(commands *commands, state_entry *const *e
 
 /* Runs the initialisers of placed, zeroed states. */
 static tuff_result initialise(tuff_model *model, state_entry *const *entries, uint32_t count) {
-    dispatch *dispatches = calloc(count + 1, sizeof *dispatches);
-    if (!dispatches) return error_out_of_host_memory(count * sizeof *dispatches);
-    uint32_t dispatch_count = 0, constants = 0;
+    uint32_t dispatch_count = 0, constants = 0, pieces = 0;
+    for (uint32_t i = 0; i < count; i++) pieces += init_pieces(entries[i]);
+    dispatch *dispatches = calloc((size_t)pieces + 1, sizeof *dispatches);
+    if (!dispatches) return error_out_of_host_memory(pieces * sizeof *dispatches);
     for (uint32_t i = 0; i < count; i++) {
         distribution d = distribution_of(entries[i]);
-        if (d.kind != CONSTANT)
-            init_dispatch(entries[i], d, &dispatches[dispatch_count++]);
-        else
-            constants += d.spread != 0;
+        constants += d.kind == CONSTANT && d.spread != 0;
+        for (uint32_t piece = 0; d.kind != CONSTANT && piece < init_pieces(entries[i]); piece++)
+            init_dispatch(entries[i], d, piece, &dispatches[dispatch_count++]);
     }
     tuff_result result = TUFF_OK;
     dispatch_set *set = NULL;
@@ -181,9 +189,8 @@ static uint32_t lay_out(state_entry *const *entries, uint32_t count, uint64_t mo
 static tuff_result place_kind(tuff_model *model, tuff_state_kind kind, state_entry **entries, uint64_t *sizes) {
     const device_limits *limits = device_get_limits(model->device);
     uint64_t most = limits->max_range < limits->max_allocation ? limits->max_range : limits->max_allocation;
-    const char *force = device_force(model->device, "slice"); /* "slice=BYTES": more and smaller blocks */
-    uint64_t forced = force ? strtoull(force, NULL, 10) : 0;
-    if (forced && forced < most) most = forced;
+    uint64_t forced; /* "slice=BYTES": more and smaller blocks */
+    if (device_force_number(model->device, "slice", &forced) && forced < most) most = forced;
     uint32_t count = 0, first = model->block_count;
     for (uint32_t i = 0; i < model->state_count; i++)
         if (model->states[i]->kind == kind && !model->states[i]->placed) entries[count++] = model->states[i];

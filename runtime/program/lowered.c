@@ -4,10 +4,8 @@
 #include <stdlib.h>
 
 uint64_t lowered_block_limit(const tuff_device *device) {
-    uint64_t limit = device_get_limits(device)->max_allocation;
-    const char *force = device_force(device, "block");
-    uint64_t bytes = force ? strtoull(force, NULL, 10) : 0;
-    return bytes && bytes < limit ? bytes : limit;
+    uint64_t limit = device_get_limits(device)->max_allocation, forced;
+    return device_force_number(device, "block", &forced) && forced < limit ? forced : limit;
 }
 
 void lowered_free(lowered *lowered) {

@@ -20,6 +20,8 @@ static bool stays_whole(const tuff_device *device, const kernel_call *call) {
     return call->whole || (call->kernel >= KERNEL_COUNT && device_kernel_counts_groups(device, call->kernel));
 }
 
+/* The largest part counts: it has no more workgroups than a share of 1 / wanted. Layers go first, then lines of them.
+ */
 parts parts_of(const tuff_device *device, const kernel_call *call) {
     const device_limits *limits = device_get_limits(device);
     parts parts = { { 1, 1, 1 } };
@@ -27,10 +29,13 @@ parts parts_of(const tuff_device *device, const kernel_call *call) {
     if (wanted <= 1 || stays_whole(device, call)) return parts;
     if (wanted > MOST_PARTS) wanted = MOST_PARTS;
     uint32_t last = takes_whole_rows(device, call) ? 1 : 0;
+    uint64_t below = (uint64_t)call->groups[0] * call->groups[1] * call->groups[2], most = below / wanted;
     for (uint32_t axis = DIRECTIONS; axis-- > last;) {
-        uint32_t groups = call->groups[axis];
-        parts.counts[axis] = wanted < groups ? (uint32_t)wanted : groups;
-        wanted = (wanted + groups - 1) / groups;
+        uint64_t groups = call->groups[axis];
+        below /= groups; /* workgroups of one step along the axis */
+        uint64_t together = most > below ? most / below : 1;
+        parts.counts[axis] = (uint32_t)((groups + together - 1) / together);
+        if (most >= below) break;
     }
     return parts;
 }
@@ -45,5 +50,26 @@ void parts_at(const parts *parts, const kernel_call *call, uint32_t index, uint3
         index /= (uint32_t)count;
         base[axis] = (uint32_t)(call->groups[axis] * at / count);
         groups[axis] = (uint32_t)(call->groups[axis] * (at + 1) / count) - base[axis];
+    }
+}
+
+uint64_t parts_largest(const parts *parts, const kernel_call *call) {
+    uint64_t groups = 1;
+    for (uint32_t axis = 0; axis < DIRECTIONS; axis++)
+        groups *= (call->groups[axis] + parts->counts[axis] - 1) / parts->counts[axis];
+    return groups;
+}
+
+/* The newer validation layers take each part to write all of the ranges that it is bound to and see hazards between
+ * parts, so there a barrier stands between them. */
+void parts_record(const parts *parts, const tuff_device *device, const kernel_call *call, const dispatch_set *set,
+                  uint32_t index, bool backwards, commands *commands) {
+    uint32_t count = parts_count(parts), base[3], groups[3];
+    bool validated = device_is_validated(device);
+    for (uint32_t part = 0; part < count; part++) {
+        if (part > 0 && validated)
+            commands_barrier(commands, USE_KERNEL_READ | USE_KERNEL_WRITE, USE_KERNEL_READ | USE_KERNEL_WRITE);
+        parts_at(parts, call, backwards ? count - 1 - part : part, base, groups);
+        commands_dispatch_part(commands, set, index, base, groups);
     }
 }

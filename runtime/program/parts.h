@@ -10,10 +10,16 @@ typedef struct parts {
     uint32_t counts[3];
 } parts;
 
-/* As many as the device's limits ask for: by the call's work, or forced. A single workgroup is never divided. */
+/* As many as the device's limits ask for: by the call's work, or forced (so many or a few more, as the workgroups fall
+ * into equal parts). A single workgroup is never divided. */
 parts parts_of(const tuff_device *device, const kernel_call *call);
 uint32_t parts_count(const parts *parts);
 /* The workgroups base .. base + groups - 1 of part `index`. */
 void parts_at(const parts *parts, const kernel_call *call, uint32_t index, uint32_t base[3], uint32_t groups[3]);
+/* The workgroups of the largest part. */
+uint64_t parts_largest(const parts *parts, const kernel_call *call);
+/* Records dispatch `index` of a set, which is the call, part by part, or from the last part to the first. */
+void parts_record(const parts *parts, const tuff_device *device, const kernel_call *call, const dispatch_set *set,
+                  uint32_t index, bool backwards, commands *commands);
 
 #endif

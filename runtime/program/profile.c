@@ -51,7 +51,8 @@ static tuff_profile_entry entry_of(const tuff_program *program, uint32_t index, 
                                  .segment = schedule_segment_name(call->segment),
                                  .groups = { call->groups[0], call->groups[1], call->groups[2] },
                                  .seconds = seconds,
-                                 .parts = parts_count(&program->parts[index]) };
+                                 .parts = parts_count(&program->parts[index]),
+                                 .part_groups = parts_largest(&program->parts[index], call) };
     for (uint32_t i = 0; i < call->operand_count; i++) add_bytes(&call->operands[i], &entry);
     return entry;
 }

@@ -146,8 +146,7 @@ static tuff_result make_plan(tuff_program *program) {
     uint32_t fault_call = fault->kind == PROGRAM_FAULT_DEPENDENCY ? fault->index : SCHEDULE_NO_FAULT;
     TRY(check_calls(program->lowered));
     TRY(schedule_create(program->lowered, fault_call, &program->schedule));
-    const char *force = device_force(program->device, "inplace");
-    if (!force || strcmp(force, "none") != 0) TRY(in_place(program->lowered, &program->schedule));
+    if (!device_force(program->device, "inplace")) TRY(in_place(program->lowered, &program->schedule));
     TRY(divide_calls(program));
     TRY(plan_arena(program));
     TRY(plan_constants(program));

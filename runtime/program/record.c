@@ -213,18 +213,10 @@ static void record_barrier(const tuff_program *program, uint32_t level, commands
     commands_barrier(commands, barrier->before, barrier->after);
 }
 
-/* A replay records the parts of a long dispatch from the last to the first. The newer validation layers take each part
- * to write all of the ranges that it is bound to and see hazards between parts, so there a barrier stands between them.
- */
+/* A replay records the parts of a long dispatch from the last to the first. */
 static void record_dispatch(const tuff_program *program, const recording *recording, uint32_t i, commands *commands) {
-    const parts *parts = &program->parts[i];
-    uint32_t count = parts_count(parts), base[3], groups[3];
-    bool validated = device_is_validated(program->device);
-    for (uint32_t part = 0; part < count; part++) {
-        if (part > 0 && validated) commands_barrier(commands, KERNEL_USES, KERNEL_USES);
-        parts_at(parts, &program->lowered->calls[i], program->replay_seed ? count - 1 - part : part, base, groups);
-        commands_dispatch_part(commands, recording->set, i, base, groups);
-    }
+    parts_record(&program->parts[i], program->device, &program->lowered->calls[i], recording->set, i,
+                 program->replay_seed != 0, commands);
 }
 
 void record_segment(const tuff_program *program, uint32_t r, uint32_t segment, bool with_uploads, commands *commands) {

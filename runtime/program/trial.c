@@ -2,6 +2,8 @@
  * everything that was lowered is forgotten. */
 #include "runtime/program/trial.h"
 
+#include "runtime/program/parts.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +138,9 @@ static tuff_result record(trial *t, way *way, uint32_t repeats) {
     for (uint32_t r = 0; r < repeats; r++)
         for (uint32_t c = way->begin; c < way->end; c++) {
             if (r || c > way->begin) commands_barrier(way->commands, USES, USES);
-            commands_dispatch(way->commands, t->set, c - t->first_call);
+            const kernel_call *call = &t->lowered->calls[c];
+            const parts parts = parts_of(t->device, call); /* as in a program: no command holds the device for long */
+            parts_record(&parts, t->device, call, t->set, c - t->first_call, false, way->commands);
         }
     commands_timestamp(way->commands, t->stamps, 1);
     return commands_end(way->commands);

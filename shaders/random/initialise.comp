@@ -4,7 +4,7 @@
 //   normal:  spread * sqrt(-2 log u1) * (cos, sin)(2 pi u2) (Box and Muller 1958)
 // from Philox4x32-10 (Salmon et al. 2011) with the key `seed` and the counter (e / 4, hash, 0, 0).
 //
-// An invocation makes the four elements of one counter, then goes on by the size of the grid. All arithmetic is
+// An invocation makes the four elements of one counter, from counter `first` on. All arithmetic is
 // integer or `precise` addition and multiplication, which are rounded alike everywhere: no division, square root or
 // function of the driver's. So the bits are the same on every driver.
 #extension GL_GOOGLE_include_directive : require
@@ -22,6 +22,7 @@ layout(push_constant) uniform Params {
     float spread;
     uint size1, size2; // the last axes of a shape of three
     uint stride0, stride1, stride2;
+    uint first;
 };
 
 // log(v) for a normal v in (0, 1]: the exponent apart, Cephes' polynomial on [sqrt(1/2), sqrt(2))
@@ -100,19 +101,17 @@ uint place_of(uint element) {
 }
 
 void main() {
-    uint quads = (count + 3u) / 4u, step = gl_NumWorkGroups.x * gl_WorkGroupSize.x;
-    for (uint quad = gl_GlobalInvocationID.x; quad < quads; quad += step) {
-        uvec4 words = philox(uvec4(quad, hash, 0u, 0u), uvec2(seed_lo, seed_hi));
-        precise vec4 value;
-        if (normal != 0u) {
-            value = vec4(two_normals(words.x, words.y), two_normals(words.z, words.w));
-        } else {
-            value = vec4(philox_uniform(words.x), philox_uniform(words.y), philox_uniform(words.z), philox_uniform(words.w));
-            value = value * 2.0 - 1.0;
-        }
-        value = value * spread;
-        uint first = quad * 4u;
-        for (uint i = 0u; i < 4u; i++)
-            if (first + i < count) x[place_of(first + i)] = value[i];
+    uint quad = first + gl_GlobalInvocationID.x, element = quad * 4u;
+    if (quad >= (count + 3u) / 4u) return;
+    uvec4 words = philox(uvec4(quad, hash, 0u, 0u), uvec2(seed_lo, seed_hi));
+    precise vec4 value;
+    if (normal != 0u) {
+        value = vec4(two_normals(words.x, words.y), two_normals(words.z, words.w));
+    } else {
+        value = vec4(philox_uniform(words.x), philox_uniform(words.y), philox_uniform(words.z), philox_uniform(words.w));
+        value = value * 2.0 - 1.0;
     }
+    value = value * spread;
+    for (uint i = 0u; i < 4u; i++)
+        if (element + i < count) x[place_of(element + i)] = value[i];
 }

@@ -71,13 +71,8 @@ static void test_select_errors(void **state) {
                  "4000000000");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .select = "00000000-0000-0000-0000-0000000000ff" }, &device),
                  TUFF_ERROR_NO_DEVICE, "the devices are");
-    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=much" }, &device), TUFF_ERROR_ARGUMENT,
-                 "memory=much");
     ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .validation = (tuff_validation)7 }, &device),
                  TUFF_ERROR_ARGUMENT, "validation is 7");
-    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "staging,produkt=tile" }, &device), TUFF_ERROR_ARGUMENT,
-                 "\"produkt\"; there are staging");
-    ASSERT_FAILS(tuff_device_open(&(tuff_device_desc){ .force = "memory=-1" }, &device), TUFF_ERROR_ARGUMENT, "bytes");
     ASSERT_FAILS(tuff_device_open(NULL, NULL), TUFF_ERROR_ARGUMENT, "NULL");
     tuff_device_close(NULL);
 }
@@ -113,8 +108,6 @@ static void test_environment(void **state) {
     device = test_device_open(NULL);
     assert_string_equal(device_force(device, "staging"), "1");
     assert_string_equal(device_force(device, "product"), "tile");
-    assert_string_equal(device_force(device, "uncached"), "1");
-    assert_null(device_force(device, "stag"));
     assert_false(device_get_limits(device)->direct);
     tuff_device_close(device);
     restore_environment("TUFF_FORCE", kept);

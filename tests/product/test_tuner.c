@@ -37,6 +37,16 @@ static int make_tiles_folder(void **state) {
     return make_folder(state);
 }
 
+static int make_plain_folder(void **state) {
+    force = "";
+    return make_folder(state);
+}
+
+static int make_parts_folder(void **state) {
+    force = "parts=3"; /* what is measured goes in parts, too */
+    return make_folder(state);
+}
+
 static int remove_folder(void **state) {
     (void)state;
     force = NULL;
@@ -284,6 +294,91 @@ static void test_decides(void **state) {
     tuff_device_close(device);
 }
 
+/* ---- a program with one convolution --------------------------------------------------------------- */
+
+typedef struct conv_run {
+    int64_t channels;
+    const char *kernel; /* the one that makes the way's name true */
+    bool found;         /* it ran */
+    float y[16 * 144];
+} conv_run;
+
+/* To 16 channels of 12 x 12 pixels, 3 x 3, from tensors whose channels lie together, as within a network. */
+static void run_convolution(tuff_device *device, conv_run *run) {
+    tuff_model *model = tuff_model_create(device, NULL);
+    tuff_graph *graph = tuff_graph_create(model);
+    tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(1, 12, 12, run->channels));
+    tuff_tensor *w = tuff_input(graph, "w", TUFF_F32, TUFF_SHAPE(3, 3, run->channels, 16));
+    tuff_tensor *image = tuff_permute(x, (const int32_t[]){ 0, 3, 1, 2 }, 4);
+    tuff_tensor *kernel = tuff_permute(w, (const int32_t[]){ 3, 2, 0, 1 }, 4);
+    tuff_tensor *y = tuff_conv2d(image, &(tuff_conv2d_desc){ .weight = kernel, .padding = { 1, 1 } });
+    tuff_program *program = NULL;
+    OK(tuff_compile(
+        graph,
+        &(tuff_program_desc){ .outputs = &y, .output_count = 1, .evaluate = true, .profile = TUFF_PROFILE_DISPATCHES },
+        &program));
+    static float values[2][16 * 144];
+    for (int i = 0; i < 16 * 144; i++) {
+        values[0][i] = (float)((i * 37) % 101) / 64 - 0.7f;
+        values[1][i] = (float)((i * 53) % 97) / 64 - 0.8f;
+    }
+    OK(tuff_write(program, x, values[0], (size_t)(run->channels * 144) * sizeof(float)));
+    OK(tuff_write(program, w, values[1], (size_t)(run->channels * 144) * sizeof(float)));
+    OK(tuff_run(program));
+    OK(tuff_read(program, y, run->y, sizeof run->y));
+    tuff_profile_entry entries[64];
+    uint32_t count;
+    OK(tuff_program_profile(program, NULL, entries, 64, &count));
+    assert_true(count <= 64);
+    run->found = false;
+    for (uint32_t i = 0; i < count; i++) run->found = run->found || strstr(entries[i].kernel, run->kernel);
+    tuff_program_destroy(program);
+    tuff_graph_destroy(graph);
+    tuff_model_destroy(model);
+}
+
+/* A convolution has more ways: those, too, are kept, and what is kept decides. */
+static void check_way(int64_t channels, const char *way, const char *kernel) {
+    static conv_run first, run;
+    char class[256], choice[64], line[384];
+    first = run = (conv_run){ .channels = channels, .kernel = kernel };
+    tuff_device *device = open_tuning(TUFF_TUNING_ON);
+    run_convolution(device, &first);
+    assert_int_equal(measured, 1);
+    char *lines = read_lines(device);
+    assert_non_null(lines);
+    assert_int_equal(sscanf(lines, "%255s %63s", class, choice), 2);
+    assert_int_equal(first.found, strncmp(choice, way, strlen(way)) == 0);
+    free(lines);
+    tuff_device_close(device);
+    const char *const kept[] = { "row8", way, choice };
+    for (int i = 0; i < 3; i++) {
+        device = open_tuning(TUFF_TUNING_ON);
+        bool texels = i < 2 && device_get_limits(device)->texels && strcmp(kept[i], "winograd") != 0;
+        snprintf(line, sizeof line, "%s %s%s\n", class, kept[i], texels ? "-texels" : "");
+        write_lines(device, line);
+        run_convolution(device, &run);
+        assert_int_equal(measured, 0);
+        assert_int_equal(run.found, i == 2 ? first.found : i == 1);
+        for (int e = 0; e < 16 * 144; e++) assert_true(fabsf(run.y[e] - first.y[e]) < 1e-3f);
+        if (i == 2) assert_memory_equal(run.y, first.y, sizeof run.y);
+        tuff_device_close(device);
+    }
+    remove_folder(NULL);
+    make_plain_folder(NULL);
+}
+
+static void test_convolutions(void **state) {
+    (void)state;
+    if (!can_measure()) return;
+    tuff_device *device = open_tuning(TUFF_TUNING_OFF);
+    bool rows = product_variants_are_rows(device_get_limits(device));
+    tuff_device_close(device);
+    if (!rows) return; /* tiles have no direct way */
+    check_way(3, "direct", "PRODUCT_DIRECT");
+    check_way(16, "winograd", "WINOGRAD");
+}
+
 /* A file that is damaged, cut off, or of another device is ignored and written anew. */
 static void test_damaged(void **state) {
     (void)state;
@@ -447,8 +542,14 @@ static void test_winner(void **state) {
 /* With GPU-assisted validation a device keeps no files. */
 int main(void) {
     const struct CMUnitTest keeping[] = {
-        WITH_FOLDER(test_processes), WITH_FOLDER(test_kept),    WITH_FOLDER(test_decides),
-        TILES(test_decides),         WITH_FOLDER(test_damaged), WITH_FOLDER(test_off),
+        WITH_FOLDER(test_processes),
+        WITH_FOLDER(test_kept),
+        WITH_FOLDER(test_decides),
+        TILES(test_decides),
+        WITH_FOLDER(test_damaged),
+        WITH_FOLDER(test_off),
+        { "test_convolutions", test_convolutions, make_plain_folder, remove_folder, NULL },
+        { "test_kept(parts)", test_kept, make_parts_folder, remove_folder, NULL },
     };
     const struct CMUnitTest always[] = {
         WITH_FOLDER(test_no_folder),

@@ -161,15 +161,18 @@ static void print_shares(step_profile *p, bool by_label) {
     if (shown < count) printf("  %u others below %.1f %% each\n", count - shown, 100 * least);
 }
 
-/* The command that holds the device longest, a long dispatch's parts being taken for alike. */
+/* Seconds of the largest part of a dispatch, workgroups being taken for alike. */
+static double longest_command(const tuff_profile_entry *e) {
+    return e->seconds * (double)e->part_groups / ((double)e->groups[0] * e->groups[1] * e->groups[2]);
+}
+
+/* The command that holds the device longest. */
 static void print_longest(const step_profile *p) {
     const tuff_profile_entry *longest = &p->entries[0];
-    for (uint32_t i = 1; i < p->count; i++) {
-        const tuff_profile_entry *e = &p->entries[i];
-        if (e->seconds / e->parts > longest->seconds / longest->parts) longest = e;
-    }
-    printf("  longest: %.3f ms, %s  %s", longest->seconds / longest->parts * 1e3, longest->kernel, longest->label);
-    if (longest->parts > 1) printf(", one of %u parts", longest->parts);
+    for (uint32_t i = 1; i < p->count; i++)
+        if (longest_command(&p->entries[i]) > longest_command(longest)) longest = &p->entries[i];
+    printf("  longest: %.3f ms, %s  %s", longest_command(longest) * 1e3, longest->kernel, longest->label);
+    if (longest->parts > 1) printf(", the largest of %u parts", longest->parts);
     putchar('\n');
 }
 
