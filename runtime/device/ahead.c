@@ -25,7 +25,7 @@ enum {
 };
 
 typedef struct ahead_job {
-    const struct pipeline *pipeline;
+    struct pipeline *pipeline;
     uint32_t texel_kinds;
 } ahead_job;
 
@@ -164,6 +164,11 @@ static void list_jobs(struct ahead *ahead, dispatch_set *set) {
     }
 }
 
+/* Nobody does them: a later set that needs them, with others, lists them again. */
+static void forget_jobs(const struct ahead *ahead) {
+    for (uint32_t i = ahead->job_count; i-- > 0;) ahead->jobs[i].pipeline->ahead.count--; /* the last met of each */
+}
+
 static uint32_t spare_cores(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores < 2 ? 0 : cores - 1 > MAX_HELPERS ? MAX_HELPERS : (uint32_t)(cores - 1);
@@ -193,6 +198,7 @@ void device_compile_ahead(tuff_device *device, dispatch_set *set, queue_point un
     ahead->until = until.value;
     list_jobs(ahead, set);
     if (ahead->job_count < (always ? 1 : FEWEST_JOBS)) {
+        forget_jobs(ahead);
         free(ahead);
         return;
     }

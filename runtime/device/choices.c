@@ -62,9 +62,10 @@ static tuff_result add(struct choices *choices, const char *class, size_t class_
     return TUFF_OK;
 }
 
-/* Adds what is not there yet. */
+/* Adds what is not there yet, the newest where there is not room for all. */
 static tuff_result join(struct choices *to, const struct choices *from) {
-    for (uint32_t i = 0; i < from->count && to->count < MOST_CHOICES; i++) {
+    uint32_t room = MOST_CHOICES - to->count;
+    for (uint32_t i = from->count > room ? from->count - room : 0; i < from->count && to->count < MOST_CHOICES; i++) {
         const struct choice *c = &from->list[i];
         if (!find(to, c->class)) TRY(add(to, c->class, strlen(c->class), c->choice, strlen(c->choice)));
     }

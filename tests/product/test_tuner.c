@@ -252,6 +252,24 @@ static void test_kept(void **state) {
     tuff_device_close(device);
 }
 
+/* A full file takes new choices, and lets the oldest go. */
+static void test_full(void **state) {
+    (void)state;
+    enum { MOST = 4096 };
+    static char text[MOST * 16];
+    int used = 0;
+    for (int i = 0; i < MOST; i++) used += snprintf(text + used, sizeof text - (size_t)used, "class%d way\n", i);
+    tuff_device *device = open_tuning(TUFF_TUNING_ON);
+    write_lines(device, text);
+    OK(choice_make(device, "new", "way"));
+    tuff_device_close(device);
+    device = open_tuning(TUFF_TUNING_ON);
+    assert_non_null(choice_find(device, "new"));
+    assert_non_null(choice_find(device, "class4095"));
+    assert_null(choice_find(device, "class0"));
+    tuff_device_close(device);
+}
+
 /* A choice for a class is what its next program gets, whatever the rules say. */
 static void test_decides(void **state) {
     (void)state;
@@ -548,6 +566,7 @@ int main(void) {
         TILES(test_decides),
         WITH_FOLDER(test_damaged),
         WITH_FOLDER(test_off),
+        WITH_FOLDER(test_full),
         { "test_convolutions", test_convolutions, make_plain_folder, remove_folder, NULL },
         { "test_kept(parts)", test_kept, make_parts_folder, remove_folder, NULL },
     };

@@ -134,6 +134,37 @@ static void test_left_early(void **state) {
     destroy(&t);
 }
 
+/* How many kernels the threads of a warm-up get, where a program with one of them was warmed before, or not. */
+static unsigned given_kernels(bool one_before) {
+    tuff_device *device;
+    *log_text = 0;
+    ASSERT_OK(tuff_device_open(&(tuff_device_desc){ .log = note, .cache = "0", .force = "" }, &device));
+    for (uint32_t round = one_before ? 0 : 1; round < 2; round++) {
+        tuff_model *model = tuff_model_create(device, NULL);
+        tuff_graph *graph = tuff_graph_create(model);
+        tuff_tensor *x = tuff_input(graph, "x", TUFF_F32, TUFF_SHAPE(8, 8));
+        tuff_tensor *y[] = { tuff_softmax(x, 1), tuff_sum(x, NULL), tuff_cumsum(x, 1), tuff_matmul(x, x, NULL) };
+        tuff_program *program = NULL;
+        const tuff_program_desc desc = { .outputs = y, .output_count = round ? 4 : 1, .evaluate = true };
+        ASSERT_OK(tuff_compile(graph, &desc, &program));
+        ASSERT_OK(tuff_program_warm(program));
+        ASSERT_OK(tuff_device_wait(device));
+        tuff_program_destroy(program);
+        tuff_graph_destroy(graph);
+        tuff_model_destroy(model);
+    }
+    tuff_device_close(device);
+    unsigned done, count = 0;
+    if (*log_text) assert_int_equal(sscanf(log_text, "%u of %u", &done, &count), 2);
+    return count;
+}
+
+/* A warm-up with too few kernels for threads leaves them to the next one. */
+static void test_few_kernels(void **state) {
+    (void)state;
+    assert_int_equal(given_kernels(true), given_kernels(false));
+}
+
 /* On a host's queue, but without threads: they would need a device that its host knows nothing of. */
 static void test_lent(void **state) {
     (void)state;
@@ -235,7 +266,8 @@ static void test_same_kernels(void **state) {
 int main(void) {
     const struct CMUnitTest kernels[] = { cmocka_unit_test(test_same_kernels) };
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_bits), cmocka_unit_test(test_no_run),
-                                        cmocka_unit_test(test_left_early), cmocka_unit_test(test_lent) };
+                                        cmocka_unit_test(test_left_early), cmocka_unit_test(test_few_kernels),
+                                        cmocka_unit_test(test_lent) };
     /* First, since it forks. GPU-assisted validation puts a number of its own into each kernel. */
     int failed = test_validating(true) ? 0 : cmocka_run_group_tests_name("warm, kernels", kernels, NULL, NULL);
     return failed + cmocka_run_group_tests_name("warm", tests, NULL, NULL);

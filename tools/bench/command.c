@@ -10,36 +10,46 @@
 
 /* ---- what there is to measure -------------------------------------------------------------------- */
 
+enum {
+    PEAKS = 1, /* is compared with the device's peaks, of which the copy takes --mib */
+    BATCH = 2, /* takes --batch, and so on */
+    NETWORK = 4,
+    PROFILE = 8,
+    BY_NAME = 16, /* runs only if it is named */
+};
+
 typedef struct part {
     const char *name;
     bool (*run)(const bench *bench);
-    int numbers;  /* in its --shape; 0: it takes none */
-    bool peaks;   /* is compared with the device's peaks */
-    bool by_name; /* runs only if it is named */
+    int numbers; /* in its --shape; 0: it takes none */
+    unsigned traits;
     const char *help;
 } part;
 
 static const part parts[] = {
-    { "matmul", bench_matmul, 3, true, false, "matrix products" },
-    { "conv2d", bench_conv2d, 7, true, false, "convolutions: forward, gradients of the input and of the weight" },
-    { "attention", bench_attention, 4, true, false, "scaled dot product attention: forward, and with its gradients" },
-    { "pointwise", bench_pointwise, 0, true, false, "pointwise operators and chains of them" },
-    { "reduce", bench_reduce, 0, true, false, "sums and maxima" },
-    { "norm", bench_norm, 0, true, false, "layer_norm, batch_norm, softmax, and their gradients" },
-    { "optimizer", bench_optimizer, 0, true, false, "updates of parameters" },
-    { "train", bench_train, 0, true, false, "training steps of whole networks" },
-    { "start", bench_start, 0, false, false,
+    { "matmul", bench_matmul, 3, PEAKS, "matrix products" },
+    { "conv2d", bench_conv2d, 7, PEAKS | BATCH, "convolutions: forward, gradients of the input and of the weight" },
+    { "attention", bench_attention, 4, PEAKS | BATCH, "scaled dot product attention: forward, and with its gradients" },
+    { "pointwise", bench_pointwise, 0, PEAKS, "pointwise operators and chains of them" },
+    { "reduce", bench_reduce, 0, PEAKS, "sums and maxima" },
+    { "norm", bench_norm, 0, PEAKS, "layer_norm, batch_norm, softmax, and their gradients" },
+    { "optimizer", bench_optimizer, 0, PEAKS, "updates of parameters" },
+    { "train", bench_train, 0, PEAKS | BATCH | NETWORK | PROFILE, "training steps of whole networks" },
+    { "start", bench_start, 0, BATCH | NETWORK,
       "from compiling to the end of the first step, empty caches and full ones" },
-    { "first-step", bench_first_step, 0, false, true, "the same in this process, with the caches as they are" },
-    { "plans", bench_plans, 0, false, true, "what training steps are compiled to, with and without each fusion" },
-    { "overhead", bench_overhead, 0, false, false, "what a step of 200 small operators costs the host" },
+    { "first-step", bench_first_step, 0, BATCH | NETWORK | BY_NAME,
+      "the same in this process, with the caches as they are" },
+    { "plans", bench_plans, 0, BATCH | NETWORK | BY_NAME,
+      "what training steps are compiled to, with and without each fusion" },
+    { "overhead", bench_overhead, 0, 0, "what a step of 200 small operators costs the host" },
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
 static void usage(FILE *file) {
     fprintf(file, "usage: tuff bench [NAME ...] [options]\n\n");
     for (int i = 0; i < PARTS; i++)
-        fprintf(file, "  %-11s %s%s\n", parts[i].name, parts[i].help, parts[i].by_name ? " (only if named)" : "");
+        fprintf(file, "  %-11s %s%s\n", parts[i].name, parts[i].help,
+                parts[i].traits & BY_NAME ? " (only if named)" : "");
     fprintf(file,
             "\n"
             "  --device D     index, part of the name, or UUID (tuff info lists them)\n"
@@ -48,9 +58,9 @@ static void usage(FILE *file) {
             "  --runs N       measured runs, of which the median counts (default 9)\n"
             "  --shape S      in place of the standard list: MxNxK of matmul; BATCHxCHANNELSxHxWxOUTxKERNELxPADDING\n"
             "                 of conv2d; BATCHxHEADSxTOKENSxFEATURES of attention\n"
-            "  --batch N      of conv2d, attention, train and start\n"
+            "  --batch N      of conv2d, attention, train, start and plans\n"
             "  --mib N        of the tensors of memory-bound work, and of the copy beside it (default 64)\n"
-            "  --network N    of train and start, one of");
+            "  --network N    of train, start and plans, one of");
     for (int i = 0; i < NETWORKS; i++) fprintf(file, "%s %s", i ? "," : "", network_kinds[i].name);
     fprintf(file,
             "\n"
@@ -78,12 +88,22 @@ bool shape_parse(const char *text, int64_t *sizes, int count) {
     return true;
 }
 
-static bool parse_count(const char *text, int64_t most, int64_t *value) {
+/* 0 with a message. */
+static int64_t parse_count(const char *option, const char *text, int64_t most) {
     char *end;
     long long number = strtoll(text, &end, 10);
-    if (end == text || *end || number < 1 || number > most) return false;
-    *value = number;
-    return true;
+    if (end != text && !*end && number >= 1 && number <= most) return number;
+    fprintf(stderr, "tuff bench: %s %s: a number from 1 to %lld is wanted\n", option, text, (long long)most);
+    return 0;
+}
+
+static bool parse_network(const char *text, const char **network) {
+    *network = text;
+    if (network_find(text)) return true;
+    fprintf(stderr, "tuff bench: --network %s: there are", text);
+    for (int i = 0; i < NETWORKS; i++) fprintf(stderr, "%s %s", i ? "," : "", network_kinds[i].name);
+    fprintf(stderr, "\n");
+    return false;
 }
 
 static bool parse_flag(const char *word, bench_options *options) {
@@ -93,16 +113,46 @@ static bool parse_flag(const char *word, bench_options *options) {
     return false;
 }
 
-/* An option with its value. */
+/* An option with its value (NULL: it is missing). False with a message. */
 static bool parse_value(const char *word, const char *value, bench_options *options) {
-    int64_t runs;
-    if (strcmp(word, "--device") == 0) return (options->device = value);
-    if (strcmp(word, "--shape") == 0) return (options->shape = value);
-    if (strcmp(word, "--network") == 0) return network_find(options->network = value);
-    if (strcmp(word, "--batch") == 0) return parse_count(value, 1 << 20, &options->batch);
-    if (strcmp(word, "--mib") == 0) return parse_count(value, 1 << 16, &options->mib);
-    if (strcmp(word, "--runs") != 0 || !parse_count(value, 10000, &runs)) return false;
-    options->runs = (int)runs;
+    static const char *const all[] = { "--device", "--shape", "--network", "--batch", "--mib", "--runs" };
+    size_t option = 0;
+    while (option < sizeof all / sizeof *all && strcmp(word, all[option]) != 0) option++;
+    if (option == sizeof all / sizeof *all || !value) {
+        fprintf(stderr, "tuff bench: \"%s\" %s; `tuff bench --help` lists what there is\n", word,
+                value || option == sizeof all / sizeof *all ? "is not understood" : "wants a value");
+        return false;
+    }
+    switch (option) {
+    case 0: options->device = value; return true;
+    case 1: options->shape = value; return true;
+    case 2: return parse_network(value, &options->network);
+    case 3: return (options->batch = parse_count(word, value, 1 << 20)) > 0;
+    case 4: return (options->mib = parse_count(word, value, 1 << 16)) > 0;
+    default: return (options->runs = (int)parse_count(word, value, 10000)) > 0;
+    }
+}
+
+/* An option that nothing wanted takes would be without effect. */
+static bool options_fit(const bench_options *options, const bool wanted[PARTS]) {
+    const struct {
+        const char *name;
+        bool given;
+        unsigned trait;
+    } given[] = { { "--batch", options->batch != 0, BATCH },
+                  { "--mib", options->mib != 0, PEAKS },
+                  { "--network", options->network != NULL, NETWORK },
+                  { "--profile", options->profile, PROFILE } };
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        bool taken = !given[i].given;
+        for (int p = 0; p < PARTS; p++) taken = taken || (wanted[p] && parts[p].traits & given[i].trait);
+        if (taken) continue;
+        fprintf(stderr, "tuff bench: %s is taken by", given[i].name);
+        for (int p = 0; p < PARTS; p++)
+            if (parts[p].traits & given[i].trait) fprintf(stderr, " %s", parts[p].name);
+        fprintf(stderr, "; none of these is named\n");
+        return false;
+    }
     return true;
 }
 
@@ -138,14 +188,8 @@ static int parse(int argc, char **argv, bench_options *options, bool wanted[PART
         if (parse_part(argv[i], wanted)) {
             any = true;
         } else if (!parse_flag(argv[i], options)) {
-            if (i + 1 < argc && parse_value(argv[i], argv[i + 1], options)) {
-                i++;
-                continue;
-            }
-            fprintf(stderr, "tuff bench: \"%s%s%s\" is not understood; `tuff bench --help` lists the options\n",
-                    argv[i], argv[i][0] == '-' && i + 1 < argc ? " " : "",
-                    argv[i][0] == '-' && i + 1 < argc ? argv[i + 1] : "");
-            return 2;
+            if (!parse_value(argv[i], argv[i + 1], options)) return 2;
+            i++;
         }
     }
     if (!shape_fits(options, wanted)) {
@@ -155,7 +199,8 @@ static int parse(int argc, char **argv, bench_options *options, bool wanted[PART
                 options->shape);
         return 2;
     }
-    for (int p = 0; !any && p < PARTS; p++) wanted[p] = !parts[p].by_name;
+    for (int p = 0; !any && p < PARTS; p++) wanted[p] = !(parts[p].traits & BY_NAME);
+    if (!options_fit(options, wanted)) return 2;
     if (!options->mib) options->mib = options->small ? 1 : 64;
     return -1;
 }
@@ -183,7 +228,7 @@ int command_bench(int argc, char **argv) {
         const tuff_device_info *info = tuff_device_get_info(bench.device);
         printf("%s, %s\n", info->name, info->driver_info);
     }
-    for (int p = 0; p < PARTS; p++) peaks |= wanted[p] && parts[p].peaks;
+    for (int p = 0; p < PARTS; p++) peaks |= wanted[p] && parts[p].traits & PEAKS;
     bool good = !peaks || peaks_measure(&bench);
     for (int p = 0; p < PARTS && good; p++)
         if (wanted[p]) good = parts[p].run(&bench);

@@ -8,7 +8,8 @@
 /* One figure: how the results are built of a tensor of the standard size, and how often its bytes go by. */
 typedef struct memory_work {
     const char *bench, *name;
-    int passes; /* tensors of that size read and written */
+    int passes;     /* tensors of that size read and written */
+    int operations; /* for each number, by the formula; a function such as exp is taken for one */
     bool (*build)(subject *subject, tuff_shape shape);
     bool images, training;
 } memory_work;
@@ -136,22 +137,22 @@ static bool softmax_backward(subject *subject, tuff_shape shape) {
 /* A row stays in a cache between two walks over it, a batch's channel does not: batch norm's statistics, and the sums
  * of its backward pass, are walks of their own. */
 static const memory_work works[] = {
-    { "pointwise", "add", 3, add, false, false },
-    { "pointwise", "relu", 2, relu, false, false },
-    { "pointwise", "gelu", 2, gelu, false, false },
-    { "pointwise", "gelu backward", 3, gelu_backward, false, false },
-    { "pointwise", "bias, scale, relu, residual", 3, chain, false, false },
-    { "reduce", "sum", 1, sum_all, false, false },
-    { "reduce", "sum of rows", 1, sum_rows, false, false },
-    { "reduce", "sum of columns", 1, sum_columns, false, false },
-    { "reduce", "sum of channels", 1, sum_channels, true, false },
-    { "reduce", "amax of rows", 1, amax_rows, false, false },
-    { "norm", "layer_norm", 2, layer_norm_forward, false, false },
-    { "norm", "layer_norm backward", 3, layer_norm_backward, false, false },
-    { "norm", "batch_norm training", 3, batch_norm_forward, true, true },
-    { "norm", "batch_norm backward", 5, batch_norm_backward, true, true },
-    { "norm", "softmax", 2, softmax_forward, false, false },
-    { "norm", "softmax backward", 3, softmax_backward, false, false },
+    { "pointwise", "add", 3, 1, add, false, false },
+    { "pointwise", "relu", 2, 1, relu, false, false },
+    { "pointwise", "gelu", 2, 5, gelu, false, false },
+    { "pointwise", "gelu backward", 3, 9, gelu_backward, false, false },
+    { "pointwise", "bias, scale, relu, residual", 3, 4, chain, false, false },
+    { "reduce", "sum", 1, 1, sum_all, false, false },
+    { "reduce", "sum of rows", 1, 1, sum_rows, false, false },
+    { "reduce", "sum of columns", 1, 1, sum_columns, false, false },
+    { "reduce", "sum of channels", 1, 1, sum_channels, true, false },
+    { "reduce", "amax of rows", 1, 1, amax_rows, false, false },
+    { "norm", "layer_norm", 2, 8, layer_norm_forward, false, false },
+    { "norm", "layer_norm backward", 3, 12, layer_norm_backward, false, false },
+    { "norm", "batch_norm training", 3, 8, batch_norm_forward, true, true },
+    { "norm", "batch_norm backward", 5, 10, batch_norm_backward, true, true },
+    { "norm", "softmax", 2, 5, softmax_forward, false, false },
+    { "norm", "softmax backward", 3, 4, softmax_backward, false, false },
 };
 
 /* Rows of 1,024, or images of 64 channels of 64 x 64, of mib MiB. */
@@ -163,6 +164,7 @@ static bool run(const bench *bench, const memory_work *w) {
     tuff_shape shape = standard_shape(bench->options.mib, w->images);
     subject subject;
     work work = { .bench = w->bench,
+                  .flops = (double)tuff_shape_count(&shape) * w->operations,
                   .bytes = 4.0 * (double)tuff_shape_count(&shape) * w->passes,
                   .memory_bound = true };
     int used = snprintf(work.shape, sizeof work.shape, "%s ", w->name);

@@ -2,6 +2,8 @@
  * those that docs/performance.md compares; --small makes them tiny. */
 #include "networks.h"
 
+#include "runtime/program/program.h"
+
 #include "runtime/error.h"
 
 #include <stdio.h>
@@ -226,6 +228,19 @@ bool network_compile(network *net, tuff_profile profile) {
                                      .profile = profile };
     tuff_program_destroy(net->program);
     return tuff_compile(net->graph, &desc, &net->program) == TUFF_OK || bench_failed(net->shape);
+}
+
+double network_bytes(const network *net) {
+    const lowered *lowered = net->program->lowered;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < lowered->call_count; i++) {
+        const kernel_call *call = &lowered->calls[i];
+        for (uint32_t j = 0; j < call->operand_count; j++) {
+            uint32_t access = call->operands[j].access;
+            bytes += call->operands[j].size * ((access & ACCESS_READ ? 1 : 0) + (access & ACCESS_WRITE ? 1 : 0));
+        }
+    }
+    return (double)bytes;
 }
 
 bool network_step(const network *net) {

@@ -45,6 +45,8 @@ bool network_compile(network *network, tuff_profile profile);
 /* Writes the inputs and runs; does not wait. */
 bool network_step(const network *network);
 void network_close(network *network);
+/* Bytes that a step's dispatches read and write, those of each range that they are bound to counted once. */
+double network_bytes(const network *network);
 
 /* Does something for each network that the options ask for, until it fails. */
 bool networks_each(const bench *bench, bool (*run)(const struct bench *bench, const network_kind *kind));

@@ -22,8 +22,10 @@ static tuff_optimizer *adamw(tuff_model *model) {
     return tuff_adamw_create(model, NULL);
 }
 
-/* passes: how often as many bytes as the parameters have are read and written: parameter, gradient, moments. */
-static bool step(const bench *bench, const char *name, tuff_optimizer *(*create)(tuff_model *model), int passes) {
+/* passes: how often as many bytes as the parameters have are read and written: parameter, gradient, moments.
+ * operations: for each parameter, by the formula. */
+static bool step(const bench *bench, const char *name, tuff_optimizer *(*create)(tuff_model *model), int passes,
+                 int operations) {
     const tuff_shape shape = TUFF_SHAPE(bench->options.mib * 256, 1024);
     bool clock = device_get_limits(bench->device)->timestamp_period > 0;
     subject subject;
@@ -33,6 +35,7 @@ static bool step(const bench *bench, const char *name, tuff_optimizer *(*create)
     /* the cheapest loss: its gradient is written, which counts where only the whole can be timed */
     subject.minimize = tuff_sum(subject_values(&subject, "p", shape), NULL);
     work work = { .bench = "optimizer",
+                  .flops = (double)tuff_shape_count(&shape) * operations,
                   .bytes = 4.0 * (double)tuff_shape_count(&shape) * (passes + !clock),
                   .memory_bound = true };
     snprintf(work.shape, sizeof work.shape, "%s %lldx%lld", name, (long long)shape.sizes[0], (long long)shape.sizes[1]);
@@ -42,6 +45,6 @@ static bool step(const bench *bench, const char *name, tuff_optimizer *(*create)
 }
 
 bool bench_optimizer(const bench *bench) {
-    return step(bench, "sgd", sgd, 3) && step(bench, "sgd momentum", sgd_momentum, 5) && step(bench, "adam", adam, 7)
-           && step(bench, "adamw", adamw, 7);
+    return step(bench, "sgd", sgd, 3, 2) && step(bench, "sgd momentum", sgd_momentum, 5, 4)
+           && step(bench, "adam", adam, 7, 12) && step(bench, "adamw", adamw, 7, 14);
 }

@@ -2,8 +2,6 @@
  * measured: the figures are the compiler's. */
 #include "networks.h"
 
-#include "runtime/program/program.h"
-
 #include <stdio.h>
 
 /* One more in each row, in the order in which the compiler makes them. */
@@ -20,29 +18,18 @@ static const stage stages[] = {
 };
 enum { STAGES = sizeof stages / sizeof *stages };
 
-/* Bytes that dispatches read and write, those of each range that they are bound to counted once. */
-static uint64_t bytes_moved(const tuff_program *program) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < program->lowered->call_count; i++) {
-        const kernel_call *call = &program->lowered->calls[i];
-        for (uint32_t j = 0; j < call->operand_count; j++) {
-            uint32_t access = call->operands[j].access;
-            bytes += call->operands[j].size * ((access & ACCESS_READ ? 1 : 0) + (access & ACCESS_WRITE ? 1 : 0));
-        }
-    }
-    return bytes;
-}
-
 static void print_row(const bench *bench, const network *net, const stage *stage) {
     const double mib = 1.0 / (1 << 20);
     tuff_program_info info;
     tuff_program_get_info(net->program, &info);
-    double moved = (double)bytes_moved(net->program) * mib, arena = (double)info.arena_bytes * mib;
+    double moved = network_bytes(net) * mib, arena = (double)info.arena_bytes * mib;
     double ratio = (double)info.arena_bytes / (double)info.live_bytes;
     if (bench->options.json)
-        printf("{\"bench\": \"plans\", \"shape\": \"%s\", \"stage\": \"%s\", \"dispatches\": %u, \"levels\": %u, "
-               "\"barriers\": %u, \"arena_mib\": %.3f, \"arena_to_live\": %.4f, \"moved_mib\": %.3f}\n",
-               net->shape, stage->name, info.dispatches, info.levels, info.barriers, arena, ratio, moved);
+        printf("{\"bench\": \"plans\", \"shape\": \"%s\", \"device\": \"%s\", \"stage\": \"%s\", "
+               "\"dispatches\": %u, \"levels\": %u, \"barriers\": %u, \"arena_mib\": %.3f, "
+               "\"arena_to_live\": %.4f, \"moved_mib\": %.3f}\n",
+               net->shape, tuff_device_get_info(bench->device)->name, stage->name, info.dispatches, info.levels,
+               info.barriers, arena, ratio, moved);
     else
         printf("| %s | %u | %u | %u | %.2f | %.3f | %.1f |\n", stage->name, info.dispatches, info.levels, info.barriers,
                arena, ratio, moved);

@@ -66,7 +66,8 @@ static void become_first_step(const bench *bench, const char *network, const cha
         words[count++] = "--batch", words[count++] = batch;
     }
     setenv("XDG_CACHE_HOME", cache, 1);
-    unsetenv("MESA_SHADER_CACHE_DIR"); /* Mesa would look there first */
+    unsetenv("MESA_SHADER_CACHE_DIR"); /* Mesa would look there first, */
+    unsetenv("TUFF_CACHE");            /* and Tuff there */
     if (dup2(out, STDOUT_FILENO) >= 0) execv(self, (char *const *)words);
 }
 

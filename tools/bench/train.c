@@ -89,7 +89,7 @@ static void report_steps(const network *net, const step_times *times, const char
                       .host_clock = times->device == 0 };
     if (beside) measurement_compare(&m, seconds / step_seconds(others), beside);
     /* the backward pass is two products for each one of the forward pass */
-    measurement_compare_peaks(net->bench, &m, 3 * net->products / seconds, 0);
+    measurement_compare_peaks(net->bench, &m, 3 * net->products / seconds, network_bytes(net) / seconds);
     report(net->bench, &m);
     m = (measurement){ .bench = "train_host",
                        .shape = net->shape,
@@ -98,7 +98,7 @@ static void report_steps(const network *net, const step_times *times, const char
                        .unit = net->unit,
                        .host_clock = true };
     measurement_compare(&m, times->device / times->host, "device time");
-    measurement_compare_peaks(net->bench, &m, 3 * net->products / times->host, 0);
+    measurement_compare_peaks(net->bench, &m, 3 * net->products / times->host, network_bytes(net) / times->host);
     report(net->bench, &m);
 }
 
@@ -167,10 +167,21 @@ static double longest_command(const tuff_profile_entry *e) {
 }
 
 /* The command that holds the device longest. */
-static void print_longest(const step_profile *p) {
+static void report_longest(const network *net, const step_profile *p) {
     const tuff_profile_entry *longest = &p->entries[0];
     for (uint32_t i = 1; i < p->count; i++)
         if (longest_command(&p->entries[i]) > longest_command(longest)) longest = &p->entries[i];
+    if (net->bench->options.json) {
+        measurement m = { .bench = "longest",
+                          .shape = net->shape,
+                          .seconds = longest_command(longest),
+                          .rate = longest->parts,
+                          .unit = "parts",
+                          .dispatch = longest };
+        measurement_compare(&m, m.seconds / p->seconds, "step");
+        report(net->bench, &m);
+        return;
+    }
     printf("  longest: %.3f ms, %s  %s", longest_command(longest) * 1e3, longest->kernel, longest->label);
     if (longest->parts > 1) printf(", the largest of %u parts", longest->parts);
     putchar('\n');
@@ -207,11 +218,12 @@ static bool profile(network *net) {
     bool good = read_profile(net, &p) || bench_failed("the profile");
     if (good && net->bench->options.json) {
         report_shares(net, &p);
+        report_longest(net, &p);
     } else if (good) {
         printf("where the %.3f ms of %s go, one dispatch after the other:\n", p.seconds * 1e3, net->shape);
         print_shares(&p, false);
         print_shares(&p, true);
-        print_longest(&p);
+        report_longest(net, &p);
     }
     free(p.entries);
     free(p.shares);

@@ -49,7 +49,10 @@ class Peers:
                 command += [f"--{name}", str(getattr(self.options, name))]
         if self.options.small:
             command.append("--small")
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        except OSError as error:
+            sys.exit(f"{self.options.tuff}: {error.strerror}. Build it (cmake --build build), or name it with --tuff")
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed")
         return {(row["bench"], row["shape"]): row for row in map(json.loads, done.stdout.splitlines())}
