@@ -77,6 +77,19 @@ static uint64_t dispatch_work(const tuff_device_info *info) {
     return strcmp(info->driver, "llvmpipe") == 0 ? 1000000000 : 60000000;
 }
 
+/* Newer versions of lavapipe map memory for each descriptor set, and crash where Linux allows no more maps. An eighth
+ * is left for all else. */
+static uint32_t most_dispatches(const candidate *c) {
+    enum { USUAL_MAPS = 65530, FIRST_VERSION = 23 };
+    if (strcmp(c->info.driver, "llvmpipe") != 0 || VK_API_VERSION_MAJOR(c->properties.driverVersion) < FIRST_VERSION)
+        return UINT32_MAX;
+    unsigned maps = USUAL_MAPS;
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+    if (file && fscanf(file, "%u", &maps) != 1) maps = USUAL_MAPS;
+    if (file) fclose(file);
+    return maps - maps / 8;
+}
+
 static void take_candidate(tuff_device *device, const candidate *c) {
     const VkPhysicalDeviceLimits *limits = &c->properties.limits;
     device->physical = c->handle;
@@ -102,6 +115,7 @@ static void take_candidate(tuff_device *device, const candidate *c) {
         .type = c->info.type,
         .cpu = c->info.type == TUFF_DEVICE_CPU,
         .dispatch_work = dispatch_work(&c->info),
+        .most_dispatches = most_dispatches(c),
         .subgroup_size = c->info.subgroup_size,
         .subgroup_shuffle = shuffle,
         .texels = texels,

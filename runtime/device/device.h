@@ -33,6 +33,7 @@ typedef struct device_limits {
     uint32_t loop_turns;      /* an invocation's loops together end after so many: lavapipe's limit, without a word */
     uint64_t dispatch_work;   /* what one dispatch may do, as kernel_call's work counts it */
     uint32_t parts;           /* in how many parts every dispatch goes; 0: in as many as its work asks for */
+    uint32_t most_dispatches; /* that can be bound at a time, in all programs together */
     uint32_t shared_memory;   /* bytes */
     uint64_t max_range;       /* bytes of one binding */
     uint64_t max_allocation;  /* bytes of one buffer */

@@ -53,6 +53,13 @@ static tuff_result check_dispatch(const tuff_device *device, const dispatch *d) 
 
 static tuff_result create_pool(dispatch_set *set) {
     tuff_device *device = set->device;
+    if (set->count > device->limits.most_dispatches - device->bound_dispatches)
+        return error_set(
+            TUFF_ERROR_MEMORY,
+            "\"%s\" has %u dispatches, beside %u of what is open already; %s can have %u at a time, since it "
+            "maps memory for each (vm.max_map_count): use fewer recordings, a smaller batch or shorter "
+            "sequences, or raise that number",
+            set->name, set->count, device->bound_dispatches, device->info.name, device->limits.most_dispatches);
     const VkDescriptorPoolSize sizes[] = {
         { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, set->count * MAX_BINDINGS },
         { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, set->count * MAX_TEXELS },
@@ -64,6 +71,7 @@ static tuff_result create_pool(dispatch_set *set) {
     VkResult result = device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &set->pool);
     if (result != VK_SUCCESS) return vulkan_error(device, result, "creating the descriptors of \"%s\"", set->name);
     device->counters.objects++;
+    device->bound_dispatches += set->count;
     object_name(device, VK_OBJECT_TYPE_DESCRIPTOR_POOL, HANDLE(set->pool), set->name);
     return TUFF_OK;
 }
@@ -183,7 +191,10 @@ tuff_result dispatch_set_create(tuff_device *device, const dispatch *dispatches,
 
 void dispatch_set_destroy(dispatch_set *set) {
     if (!set) return;
-    if (set->pool) set->device->vk.vkDestroyDescriptorPool(set->device->handle, set->pool, NULL);
+    if (set->pool) {
+        set->device->vk.vkDestroyDescriptorPool(set->device->handle, set->pool, NULL);
+        set->device->bound_dispatches -= set->count;
+    }
     for (uint32_t i = 0; set->items && i < set->count; i++) {
         for (uint32_t j = 0; j < MAX_TEXELS; j++)
             if (set->items[i].texels[j])

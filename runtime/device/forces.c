@@ -37,6 +37,7 @@ static const struct {
     { "recurrent", WORDS, "tiled|product", 0, 0 },
     { "turns", NUMBER, NULL, 1024, UINT32_MAX },
     { "parts", NUMBER, NULL, 1, UINT32_MAX },
+    { "dispatches", NUMBER, NULL, 1, UINT32_MAX },
     { "ahead", WORDS, "none|always", 0, 0 },
     { "texels", WORDS, "0", 0, 0 },
     { "attention", WORDS, "row|tile", 0, 0 },
@@ -152,4 +153,5 @@ void forces_apply(tuff_device *device) {
     if (device_force(device, "texels")) device->limits.texels = false;
     if (device_force_number(device, "turns", &number)) device->limits.loop_turns = (uint32_t)number;
     if (device_force_number(device, "parts", &number)) device->limits.parts = (uint32_t)number;
+    if (device_force_number(device, "dispatches", &number)) device->limits.most_dispatches = (uint32_t)number;
 }

@@ -145,7 +145,8 @@ struct tuff_device {
     uint64_t atom; /* nonCoherentAtomSize */
     uint32_t timestamp_bits[QUEUE_KINDS];
     bool memory_budget;
-    uint64_t memory_limit; /* 0: none */
+    uint64_t memory_limit;     /* 0: none */
+    uint32_t bound_dispatches; /* of all sets */
     char *force_text;
     uint32_t force_count;
     struct {

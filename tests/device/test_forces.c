@@ -40,6 +40,7 @@ static const struct {
     { "parts=0", "parts=0 wants a number from 1 on" },
     { "parts=0x10", "wants a number" },
     { "parts", "parts= wants a number" },
+    { "dispatches=0", "dispatches=0 wants a number from 1 on" },
     { "direct=few", "direct=few wants a number from 0 on" },
     { "winograd=", "winograd= wants a number from 0 on" },
     { "product=row8,product=row16", "product stands twice" },

@@ -315,6 +315,41 @@ static void test_wrong_calls(void **state) {
     }
 }
 
+/* A driver that can bind only so many dispatches: a program that needs more is refused, and the others go on. */
+static void test_too_many_dispatches(void **state) {
+    (void)state;
+    tuff_device *few = test_device_open(&(tuff_device_desc){ .force = "fuse=none,dispatches=12" });
+    tuff_model *model = tuff_model_create(few, NULL);
+    tuff_graph *graphs[2] = { tuff_graph_create(model), tuff_graph_create(model) };
+    tuff_program *programs[3] = { NULL };
+    tuff_tensor *y[2], *x[2];
+    for (int i = 0; i < 2; i++) {
+        y[i] = x[i] = tuff_input(graphs[i], "x", TUFF_F32, TUFF_SHAPE(5));
+        for (int step = 0; step < (i ? 5 : 4); step++) y[i] = tuff_exp(y[i]);
+    }
+    tuff_program_desc desc = { .outputs = &y[0], .output_count = 1, .evaluate = true, .recordings = 2 };
+    ASSERT_OK(tuff_compile(graphs[0], &desc, &programs[0])); /* 8 */
+    ASSERT_FAILS(tuff_compile(graphs[0], &desc, &programs[1]), TUFF_ERROR_MEMORY, "12 at a time");
+    assert_null(programs[1]);
+    desc.recordings = 1;
+    ASSERT_OK(tuff_compile(graphs[0], &desc, &programs[1])); /* the last 4 */
+    desc.outputs = &y[1];
+    ASSERT_FAILS(tuff_compile(graphs[1], &desc, &programs[2]), TUFF_ERROR_MEMORY, "12 of what is open");
+    tuff_program_destroy(programs[0]);
+    ASSERT_OK(tuff_compile(graphs[1], &desc, &programs[2]));
+    const float ones[5] = { 0 };
+    float out[5];
+    ASSERT_OK(tuff_write(programs[1], x[0], ones, sizeof ones));
+    ASSERT_OK(tuff_run(programs[1]));
+    ASSERT_OK(tuff_read(programs[1], y[0], out, sizeof out));
+    assert_true(out[0] > 3.8e6f && out[0] < 3.82e6f); /* e^(e^e) */
+    tuff_program_destroy(programs[1]);
+    tuff_program_destroy(programs[2]);
+    for (int i = 0; i < 2; i++) tuff_graph_destroy(graphs[i]);
+    tuff_model_destroy(model);
+    tuff_device_close(few);
+}
+
 /* Inputs and outputs staged, and the arena in small blocks: the same bits. */
 static void test_forced_paths(void **state) {
     (void)state;
@@ -402,6 +437,7 @@ int main(void) {
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_wrong_calls),
         cmocka_unit_test(test_forced_paths),
+        cmocka_unit_test(test_too_many_dispatches),
         cmocka_unit_test(test_two_programs),
         cmocka_unit_test(test_dump),
     };
