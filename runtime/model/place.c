@@ -133,8 +133,11 @@ static tuff_result record_initialisers(commands *commands, state_entry *const *e
     uint32_t next = 0;
     for (uint32_t i = 0; i < count; i++) {
         distribution d = distribution_of(entries[i]);
-        for (uint32_t piece = 0; d.kind != CONSTANT && piece < init_pieces(entries[i]); piece++)
+        for (uint32_t piece = 0; d.kind != CONSTANT && piece < init_pieces(entries[i]); piece++) {
+            /* for the newer layers, which take each piece to write all of the state */
+            if (piece) commands_barrier(commands, USE_KERNEL_WRITE, USE_KERNEL_WRITE);
             commands_dispatch(commands, set, next++);
+        }
         if (d.kind == CONSTANT && d.spread != 0)
             commands_fill(commands, range_of(entries[i]), int_bits(entries[i], d.spread));
     }

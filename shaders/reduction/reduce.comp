@@ -167,7 +167,15 @@ void main() {
             precise VALUE sum = total + block;
             precise VALUE part = sum - total;
             lost = lost + ((total - (sum - part)) + (block - part));
-            total = sum;
+            // Dekker's: else what is lost would grow, and be rounded, with the number of blocks
+            precise VALUE both = sum + lost;
+            precise VALUE rest = lost - (both - sum);
+            lost = rest;
+#if WIDTH == 4
+            total = mix(sum, both, lessThanEqual(abs(sum), VALUE(3.4028235e38)));
+#else
+            total = mix(sum, both, abs(sum) <= 3.4028235e38);
+#endif
         }
     }
     // an infinite sum leaves a NaN in what was lost

@@ -1,7 +1,8 @@
 // Sums of a row's terms, of which LANES lanes of a workgroup have a share each. The includer defines VALUE, WIDTH and the
 // specialization constant LANES.
 
-// Sums in two numbers, the second what rounding took from the first (Knuth's two-sum).
+// Sums in two numbers, the second what rounding took from the first (Knuth's two-sum, then Dekker's, which leaves less
+// than half a unit of the first in it: else it would grow, and be rounded, with the number of terms).
 struct Sums {
     VALUE sum, lost;
 };
@@ -10,8 +11,14 @@ void add(inout Sums s, VALUE term) {
     precise VALUE sum = s.sum + term;
     precise VALUE part = sum - s.sum;
     precise VALUE lost = s.lost + ((s.sum - (sum - part)) + (term - part));
-    s.sum = sum;
-    s.lost = lost;
+    precise VALUE both = sum + lost;
+    precise VALUE rest = lost - (both - sum);
+    s.lost = rest;
+#if WIDTH == 4
+    s.sum = mix(sum, both, lessThanEqual(abs(sum), VALUE(3.4028235e38))); // what an infinite sum lost is a NaN
+#else
+    s.sum = mix(sum, both, abs(sum) <= 3.4028235e38);
+#endif
 }
 
 vec2 both(vec2 s, vec2 t) {

@@ -186,6 +186,26 @@ static void test_infinities(void **state) {
     bench_close(&b);
 }
 
+/* A sum of squares that is too large for a float stays infinite, whatever comes behind it: what it lost is a NaN. */
+static void test_overflow(void **state) {
+    (void)state;
+    enum { ROWS = 2, N = 44 };
+    float x[ROWS * N], zeros[N] = { 0 };
+    const tuff_reduce_desc rows = { .axes = { 1 }, .axis_count = 1 };
+    for (int i = 0; i < ROWS * N; i++) x[i] = 1;
+    x[0] = 1e20f;
+    bench b = bench_open(TUFF_SHAPE(ROWS, N));
+    tuff_tensor *y[] = { tuff_sum(tuff_square(b.x), &rows),
+                         tuff_rms_norm(b.x, &(tuff_rms_norm_desc){ .no_affine = true }) };
+    bench_run(&b, y, 2, true, x, sizeof x);
+    expect(&b, y[0], "sum of squares", (float[]){ INFINITY, N }, ROWS);
+    float got[ROWS * N];
+    OK(tuff_read(b.program, y[1], got, sizeof got));
+    assert_memory_equal(got, zeros, sizeof zeros); /* 1 / sqrt(inf), as in PyTorch */
+    for (int i = N; i < ROWS * N; i++) within("rms_norm", (double)got[i], 1, 1e-6);
+    bench_close(&b);
+}
+
 static void test_nan(void **state) {
     (void)state;
     const float n = NAN;
@@ -419,6 +439,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_million),
         cmocka_unit_test(test_infinities),
+        cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_gradients_at_zero),
         cmocka_unit_test(test_instance_statistics),
