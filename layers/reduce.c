@@ -94,8 +94,12 @@ static pass choose_pass(const reduction *r, uint32_t order, const uint32_t *firs
         p.parts = (uint32_t)parts;
         if (p.parts > 4) p.parts &= ~3u; /* the next pass can be wide */
     }
-    /* blocks of 8 terms: nine turns of loops */
-    uint64_t most = turns_allowed(r->lowering) / 10 * 8, needed = steps / (most ? most : 1) + 1;
+    /* blocks of 8 terms: nine turns of loops. What rounding took from so many blocks is rounded itself as it grows, by
+     * 2^-22 of the sum of absolute terms at the most if there are no more */
+    const uint64_t exact = 65536;
+    uint64_t most = turns_allowed(r->lowering) / 10 * 8, needed;
+    if (most > exact) most = exact;
+    needed = steps / (most ? most : 1) + 1;
     if (needed > p.parts) p.parts = (uint32_t)needed;
     if (p.parts == 1 && !p.wide && !p.group) p.by_part = false; /* alike, and one pipeline */
     return p;

@@ -11,8 +11,9 @@
 // and adds up through shared memory.
 //
 // Sums are trees: blocks of 8, then blocks added with their rounding errors kept (Knuth's two-sum), then parts. With u
-// = 2^-24, a pass is off by at most 7u for a block, 1u for what is kept, 2u for the four of WIDTH 4 and 8u for a group's
-// tree, times the sum of the absolute terms, whatever their number; two passes and a sum in halves stay below 2^-18.
+// = 2^-24, a pass is off by at most 7u for a block, 1u for what is kept and 4u for its own rounding (of 8192 blocks, the
+// most that a pass takes), 2u for the four of WIDTH 4 and 8u for a group's tree, times the sum of the absolute terms,
+// whatever their number; two passes and a sum in halves stay below 2^-18.
 layout(local_size_x_id = 0) in;
 
 #define SUM     0u
@@ -167,15 +168,7 @@ void main() {
             precise VALUE sum = total + block;
             precise VALUE part = sum - total;
             lost = lost + ((total - (sum - part)) + (block - part));
-            // Dekker's: else what is lost would grow, and be rounded, with the number of blocks
-            precise VALUE both = sum + lost;
-            precise VALUE rest = lost - (both - sum);
-            lost = rest;
-#if WIDTH == 4
-            total = mix(sum, both, lessThanEqual(abs(sum), VALUE(3.4028235e38)));
-#else
-            total = mix(sum, both, abs(sum) <= 3.4028235e38);
-#endif
+            total = sum;
         }
     }
     // an infinite sum leaves a NaN in what was lost
