@@ -4,8 +4,6 @@
 
 #include "layers/flat.h"
 
-#include <stdlib.h>
-
 /* As in shaders/product. */
 enum { CONSTANT_RUN = CONSTANTS, CONSTANT_STRIDE, CONSTANT_RUNS, DIRECT_CONSTANTS };
 enum { FEW_CHANNELS = 32, LEAST_USED = 4 };

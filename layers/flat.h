@@ -4,7 +4,6 @@
 
 #include "runtime/program/lowering.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Workgroups, in two directions, for `invocations`; shaders/gather/flat.glsl counts them. */

@@ -4,6 +4,7 @@
 #include "layers/pointwise.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { BASE, OFFSET, INTERLEAVED, ROTATED, REVERSE, CACHED };
 

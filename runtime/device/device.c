@@ -4,7 +4,6 @@
 
 #include <tuff/vulkan.h>
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
