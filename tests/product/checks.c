@@ -39,7 +39,7 @@ void checks_begin(checks *c, const char *force) {
     memset(c, 0, sizeof *c);
     bool tuned = strcmp(force, TUNED) == 0;
     c->device = test_device_open(
-        &(tuff_device_desc){ .force = tuned ? "" : force, .tuning = tuned ? TUFF_TUNING_ON : TUFF_TUNING_DEFAULT });
+        &(tuff_device_desc){ .force = tuned ? "" : force, .tuning = tuned ? TUFF_TUNING_ON : TUFF_TUNING_OFF });
     c->model = tuff_model_create(c->device, NULL);
     c->graph = tuff_graph_create(c->model);
     assert_non_null(c->graph);

@@ -27,7 +27,7 @@ typedef struct bench_of_checks {
     uint32_t leaf_count;
 } checks;
 
-/* Opens the device, with what is forced, and the graph. */
+/* Opens the device, with what is forced, and the graph. What is not forced goes by the rules, unless it is TUNED. */
 void checks_begin(checks *c, const char *force);
 /* An input of the graph; takes `value` over. */
 tuff_tensor *checks_leaf(checks *c, ref *value);

@@ -13,13 +13,14 @@ bool bench_failed(const char *what) {
     return false;
 }
 
-/* A device that divides all it can; the environment's other forced paths hold, too. */
+/* A device that divides all it can; the environment's other forced paths hold, too. Kernels are chosen by the rules:
+ * two devices that measure may choose some whose bits differ. */
 static tuff_device *open_forced(const char *parts) {
     char force[1024];
     const char *others = getenv("TUFF_FORCE");
     if (others && strncmp(others, "parts=", 6) == 0) others = strchr(others, ',');
     snprintf(force, sizeof force, "parts=%s,%s", parts, others ? others : "");
-    return test_device_open(&(tuff_device_desc){ .force = force });
+    return test_device_open(&(tuff_device_desc){ .force = force, .tuning = TUFF_TUNING_OFF });
 }
 
 /* One that divides what is long, whatever the environment forces. */
