@@ -14,9 +14,11 @@ struct blas {
     float *a, *b, *c;
 };
 
-/* Stays loaded: its threads would outlive it. */
+/* Stays loaded: its threads would outlive it. They look for work for 2^26 ticks after each product, 20 ms in which a
+ * driver for the CPU has one core less; 2^4 is the least that OpenBLAS takes. It reads that as it is loaded. */
 static sgemm_fn find_sgemm(void) {
     static const char *const names[] = { "libopenblas.so.0", "libopenblas.so" };
+    setenv("OPENBLAS_THREAD_TIMEOUT", "4", 0);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         void *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
